@@ -1,0 +1,121 @@
+# `make help` lists what there is. A fresh machine needs python3 (3.10 or newer), cargo, a C compiler and make;
+# everything else goes into build/ and target/.
+
+.DEFAULT_GOAL := help
+# Steps print what they do, in order; two at once would mix their lines and fight over cargo's lock.
+.NOTPARALLEL:
+
+PYTHON ?= python3
+# The MLflow that `make demo` runs: 3.17.2, 2.22.5 or 2.9.2.
+MLFLOW ?= 3.17.2
+# More words for pytest, for example PYTEST="-k bearer -x".
+PYTEST ?=
+
+# One target folder and one profile for everything, so that each dependency is compiled once.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# What is installed is the wheel. A PYTHONPATH of the person at the terminal must not put something else before it.
+unexport PYTHONPATH
+# One interpreter for the build scripts of PyO3: another one would compile it anew.
+export PYO3_PYTHON = $(BIN)/python
+
+BIN := $(CURDIR)/build/venv/build/bin
+TOOLS := $(CURDIR)/build/venv/tools/bin
+MLFLOWS := mlflow-3.17.2 mlflow-2.22.5 mlflow-2.9.2
+STEP := @tools/step
+VENVS := @$(PYTHON) -B tools/venvs.py
+# Asked of the shell each time: make's own wildcard remembers the folder as it was before the wheel was there.
+THE_WHEEL = $$(ls build/wheel/*.whl)
+
+# All that ends up in the wheel: when one of these is newer than the last wheel, it is built again.
+SOURCES := $(shell find src python -type f ! -path '*/__pycache__/*' 2>/dev/null) \
+	$(wildcard Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@printf '\nThe first run builds everything (about 5 minutes on 2 cores); later ones only what has changed.\n'
+
+.PHONY: demo
+demo: prerequisites build/wheel/.built ## Try it: MLflow, a provider and three people on loopback (CHECK=1: unattended; MLFLOW=2.9.2: another MLflow)
+	$(VENVS) mlflow-$(MLFLOW) --wheel $(THE_WHEEL)
+	@test -x build/venv/mlflow-$(MLFLOW)/bin/mlflow-oidc || { echo "*** MLflow $(MLFLOW) could not be installed"; exit 1; }
+	@exec build/venv/mlflow-$(MLFLOW)/bin/mlflow-oidc demo $(if $(CHECK),--check) $(if $(PORT),--port $(PORT))
+
+.PHONY: test
+test: prerequisites-lint lint test-rust wheel test-packages test-python ## Everything: format, lint, Rust, the packages, and pytest against real servers
+
+.PHONY: lint
+lint: prerequisites-lint lint-rust lint-python ## Format and lint checks only
+
+.PHONY: lint-rust
+lint-rust:
+	$(VENVS) build
+	$(STEP) 'Checking the format of the Rust code (seconds)' cargo fmt --check
+	$(STEP) 'Checking that the pure core compiles alone (first time: a minute)' \
+		cargo check --release --locked --no-default-features
+	$(STEP) 'Linting the pure core (first time: a minute)' \
+		cargo clippy --release --locked --all-targets --no-default-features -- -D warnings
+	$(STEP) 'Linting the core and its edge (first time: two minutes)' \
+		cargo clippy --release --locked --all-targets -- -D warnings
+	$(STEP) 'Linting the Python module (first time: a minute)' \
+		cargo clippy --release --locked --all-targets --features python -- -D warnings
+
+# The stubs are held against the binary, so the wheel has to be there.
+.PHONY: lint-python
+lint-python: tools build/wheel/.built
+	$(VENVS) tools --wheel $(THE_WHEEL)
+	$(STEP) 'Linting the Python code (seconds)' $(TOOLS)/ruff check python tests tools
+	$(STEP) 'Checking the format of the Python code (seconds)' $(TOOLS)/ruff format --check python tests tools
+	$(STEP) 'Checking the types of the Python code (first time: half a minute)' $(TOOLS)/mypy
+	$(STEP) 'Holding the stubs against the native module (seconds)' \
+		$(TOOLS)/python -P -m mypy.stubtest mlflow_oidc._native
+
+.PHONY: format
+format: tools ## Put the format right
+	$(STEP) 'Formatting the Rust code' cargo fmt
+	$(STEP) 'Formatting the Python code' $(TOOLS)/ruff format python tests tools
+	$(STEP) 'Mending what the linter can mend' $(TOOLS)/ruff check --fix python tests tools
+
+.PHONY: test-rust
+test-rust: prerequisites ## cargo test: the pure core alone, then the whole
+	$(STEP) 'Testing the pure core (first time: two minutes)' cargo test --release --locked --no-default-features
+	$(STEP) 'Testing the core and its edge (first time: two minutes)' cargo test --release --locked
+
+.PHONY: wheel
+wheel: prerequisites build/wheel/.built ## Build the wheel into build/wheel
+	@ls -l build/wheel/*.whl
+
+build/wheel/.built: $(SOURCES)
+	$(VENVS) build
+	@mkdir -p build/wheel && rm -f build/wheel/*.whl build/wheel/.built
+	$(STEP) 'Building the wheel (first time: about 5 minutes)' $(BIN)/maturin build --release --out build/wheel
+	@touch $@
+
+.PHONY: test-packages
+test-packages: prerequisites build/wheel/.built ## The wheel in an empty environment, and the sdist built as pip would
+	$(VENVS) build empty --wheel $(THE_WHEEL)
+	$(STEP) 'Importing the wheel in an empty environment (seconds)' \
+		build/venv/empty/bin/python -P tools/check_installed.py
+	$(STEP) 'Building a wheel from the sdist (a minute)' tools/build_sdist.sh $(BIN)
+	$(VENVS) sdist --wheel $$(ls build/sdist/wheel/*.whl)
+	$(STEP) 'Importing the wheel made from the sdist (seconds)' \
+		build/venv/sdist/bin/python -P tools/check_installed.py
+
+.PHONY: test-python
+test-python: prerequisites tools build/wheel/.built ## pytest against real MLflow servers (PYTEST="-k bearer -x" for a part)
+	$(VENVS) tools $(MLFLOWS) --wheel $(THE_WHEEL)
+	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
+		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser) $(PYTEST)
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf build target .mypy_cache .ruff_cache .pytest_cache
+	find python tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: prerequisites prerequisites-lint tools
+prerequisites:
+	@PYTHON=$(PYTHON) tools/check_prerequisites.sh
+prerequisites-lint:
+	@PYTHON=$(PYTHON) tools/check_prerequisites.sh lint
+tools: prerequisites
+	$(VENVS) build tools
