@@ -34,7 +34,7 @@ def for_uv(python: Path) -> dict[str, str]:
 
 
 def parse(listed: str) -> dict[str, str]:
-    """`pip config list`, one `section.key='value'` a line; the environment's own lines win over the files'."""
+    """`pip config list`, one `section.key='value'` a line; the environment's lines win over the files'."""
     found: dict[str, str] = {}
     lines = sorted(listed.splitlines(), key=lambda line: line.startswith(":env:"))
     for line in lines:

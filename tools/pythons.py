@@ -53,7 +53,7 @@ def candidates(newest: tuple[int, int]) -> Iterator[Path]:
 
 
 def asked(path: Path) -> Python | None:
-    """What an interpreter says of itself. A pyenv shim of a version that is not switched on says nothing: no Python."""
+    """What an interpreter says of itself. A pyenv shim of a version that is not switched on says nothing."""
     question = "import sys, venv, ensurepip; print(sys.executable, *sys.version_info[:3], sep='\\n')"
     try:
         answer = subprocess.run(
@@ -68,5 +68,5 @@ def asked(path: Path) -> Python | None:
 def _refuse(what: str, newest: tuple[int, int]) -> Python:
     wanted = " or ".join(f"3.{minor}" for minor in range(FLOOR[1], newest[1] + 1))
     raise NoPython(
-        f"{what} {wanted} was found on the PATH or among pyenv's (name one with OLD_PYTHON=/path/to/python3.10)."
+        f"{what} {wanted} on the PATH or among pyenv's (name one with OLD_PYTHON=/path/to/python3.10)."
     )

@@ -1,8 +1,8 @@
 """Makes the virtual environments under build/venv: one for the build, one for the tools, one for each MLflow.
 
-`python3 tools/venvs.py NAME...` makes those that are missing or stale, and says one line for each that it makes.
-What is in an environment is a file of tools/requirements. With `--wheel FILE` the built wheel is installed as well:
-never the source tree, so what is tried is what users get.
+`python3 tools/venvs.py NAME...` makes those that are missing or stale, with one line for each.
+What is in an environment is a file of tools/requirements. With `--wheel FILE` the built wheel is installed as
+well: never the source tree, so what is tried is what users get.
 
 Only the standard library is used here, because this is the first thing that runs on a fresh machine.
 """
@@ -71,7 +71,9 @@ def main() -> int:
     """Make what was asked for; 1 with one clear line when something cannot be made."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="+", choices=sorted(ENVIRONMENTS), metavar="NAME")
-    parser.add_argument("--wheel", type=Path, help="the built wheel, installed where the environment takes one")
+    parser.add_argument(
+        "--wheel", type=Path, help="the built wheel, installed where the environment takes one"
+    )
     arguments = parser.parse_args()
     try:
         with one_at_a_time():
@@ -119,7 +121,7 @@ def put_wheel(environment: Environment, wheel: Path) -> None:
         return
     with told(f"Installing {wheel.name} into {environment.name}"):
         stamp.unlink(missing_ok=True)
-        # The wheel asks for nothing, and what it must never do is to move the version of something that is there.
+        # The wheel must never move the version of something that is there.
         install(environment, "--no-deps", "--reinstall", str(wheel))
         stamp.write_text(wanted)
 
@@ -128,9 +130,27 @@ def create(environment: Environment, interpreter: pythons.Python, requirements: 
     """A new environment: by uv where it works (3 s for an MLflow), else by venv and pip (50 s)."""
     if environment.name == "build":
         run(interpreter.path, "-m", "venv", environment.folder)
-        run(environment.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
+        run(
+            environment.python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            requirements,
+        )
         # A machine that uv has no wheel for goes on with pip.
-        run(environment.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv", must=False)
+        run(
+            environment.python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "uv",
+            must=False,
+        )
         return
     what = ["-r", str(requirements)] if requirements else []
     uv = uv_command()
