@@ -1,0 +1,150 @@
+"""Fixtures of both suites: the provider, the matrix of servers, and servers made for one test.
+
+A session-scoped parametrised fixture is torn down before the next parameter's is made, so one server of the
+matrix runs at a time and its tests are run together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from support import venvs
+from support.browser import Browser
+from support.provider import CLIENT_SECRET, Provider
+from support.server import MakeServer, MlflowServer, settings_for
+
+RUNNING: list[MlflowServer] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_loopback() -> None:
+    """A proxy of the machine is never meant: everything here is on 127.0.0.1."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    running = Provider().start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def server_factory(tmp_path_factory: pytest.TempPathFactory) -> MakeServer:
+    """Starts a server; whoever calls it stops it."""
+
+    def make(version: str, issuer: str, *, wait: bool = True, **arguments: Any) -> MlflowServer:
+        venvs.require(version)
+        settings = arguments.pop("settings", None)
+        folder = tmp_path_factory.mktemp(f"mlflow-{version}-")
+        arguments["secrets"] = (CLIENT_SECRET, *arguments.get("secrets", ()))
+        made = MlflowServer(
+            version, folder, settings=settings_for(issuer) if settings is None else settings, **arguments
+        )
+        RUNNING.append(made)
+        return made.start(wait)
+
+    return make
+
+
+def _ended(server: MlflowServer) -> None:
+    RUNNING.remove(server)
+    server.stop()
+
+
+def _ending(server_factory: MakeServer) -> Iterator[MakeServer]:
+    """The factory, for a time after which everything that it started is stopped."""
+    mine: list[MlflowServer] = []
+
+    def make(*arguments: Any, **named: Any) -> MlflowServer:
+        known = len(RUNNING)
+        try:
+            return server_factory(*arguments, **named)
+        finally:
+            mine.extend(RUNNING[known:])
+
+    yield make
+    faults = []
+    for server in mine:
+        try:
+            _ended(server)
+        except AssertionError as fault:
+            faults.append(str(fault))
+    assert not faults, "\n\n".join(faults)
+
+
+@pytest.fixture
+def make_server(server_factory: MakeServer) -> Iterator[MakeServer]:
+    """Servers of one test."""
+    yield from _ending(server_factory)
+
+
+@pytest.fixture(scope="module")
+def make_module_server(server_factory: MakeServer) -> Iterator[MakeServer]:
+    """Servers of one file, where starting one for each test would cost minutes."""
+    yield from _ending(server_factory)
+
+
+MATRIX = list(itertools.product(venvs.VERSIONS, (1, 2)))
+
+
+@pytest.fixture(scope="session", params=MATRIX, ids=[f"mlflow{v}-{w}w" for v, w in MATRIX])
+def server(
+    request: pytest.FixtureRequest, server_factory: MakeServer, provider: Provider
+) -> Iterator[MlflowServer]:
+    """The matrix: every version with one worker and with two, the five original variables and two more."""
+    version, workers = request.param
+    settings = settings_for(
+        provider.issuer,
+        OIDC_AUDIENCE="mlflow-api",
+        # The default of five seconds is only longer to wait for.
+        OIDC_SESSION_CACHE_SECONDS="2",
+    )
+    running = server_factory(version, provider.issuer, workers=workers, settings=settings)
+    yield running
+    _ended(running)
+
+
+@pytest.fixture(scope="session", params=venvs.VERSIONS, ids=[f"mlflow{v}" for v in venvs.VERSIONS])
+def version(request: pytest.FixtureRequest) -> str:
+    """For tests that need a server of their own making."""
+    venvs.require(request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def browser(server: MlflowServer) -> Browser:
+    return Browser(server)
+
+
+_people = itertools.count(1)
+
+
+@pytest.fixture
+def person(provider: Provider) -> Callable[..., str]:
+    """Makes a person whom no server has seen: the name is then `<subject>@example.org`."""
+
+    def make(name: str = "alice", **claims: Any) -> str:
+        subject = f"{name}-{next(_people)}"
+        provider.put_user(subject, **claims)
+        return subject
+
+    return make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failure comes with the end of every running server's log."""
+    report = yield
+    if report.failed:
+        for running in RUNNING:
+            title = f"log of mlflow {running.version} with {running.workers} worker(s)"
+            report.sections.append((title, running.log_tail()))
+    return report

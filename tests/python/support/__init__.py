@@ -1,0 +1,1 @@
+"""What the tests stand on: real servers, a provider, a browser made of HTTP requests, and tokens."""
