@@ -1,0 +1,5 @@
+"""The name that ``basic_auth.ini`` gives: ``authorization_function = auth.oidc_auth:authenticate_request``."""
+
+from mlflow_oidc.hook import authenticate_request
+
+__all__ = ["authenticate_request"]

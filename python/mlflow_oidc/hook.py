@@ -1,0 +1,156 @@
+"""The function that MLflow calls, and nothing that decides: a request is taken apart, the answer put together.
+
+MLflow calls it two to six times in one HTTP request, from a worker thread or, on its FastAPI-native routes, from the
+event loop's own thread in a synthetic Flask request. It raises nothing: every fault is a Response.
+"""
+
+import configparser
+import json
+import logging
+import os
+import threading
+from asyncio import _get_running_loop
+from pathlib import Path
+from typing import Any
+
+from flask import Response, g, request
+from werkzeug.datastructures import Authorization
+
+from mlflow_oidc._native import Decision, Engine
+from mlflow_oidc.users import Users
+
+logger = logging.getLogger("mlflow_oidc")
+
+_engine: Engine | None = None
+_engine_lock = threading.Lock()
+_engines_of_the_parent: list[Engine] = []
+
+
+def authenticate_request() -> Authorization | Response:
+    """Says who the current Flask request is.
+
+    Returns:
+        ``Authorization`` with the ``username`` of a row of MLflow's ``users``, or the ``Response`` to send instead.
+        Whoever is not authenticated gets a status of 400 or more on every path that MLflow knows: MLflow runs its
+        after-request hooks, which change permissions, on any other answer.
+    """
+    answer: Authorization | Response | None = g.get("mlflow_oidc_answer")
+    if answer is None:
+        try:
+            answer = _answer(_decide())
+        except Exception:
+            logger.exception("a fault in mlflow-oidc: the request was refused")
+            answer = _broken()
+        # The second to sixth caller of the same request must get the same object, and no effect twice.
+        g.mlflow_oidc_answer = answer
+    return answer
+
+
+def _decide() -> Decision:
+    environ = request.environ
+    header = environ.get
+    return _current_engine().decide(
+        request.method,
+        request.path,
+        header("QUERY_STRING", ""),
+        header("wsgi.url_scheme", "http"),
+        header("HTTP_HOST", ""),
+        header("HTTP_AUTHORIZATION"),
+        header("HTTP_X_MLFLOW_AUTHORIZATION"),
+        header("HTTP_COOKIE"),
+        header("HTTP_ACCEPT"),
+        header("HTTP_SEC_FETCH_MODE"),
+        header("HTTP_SEC_FETCH_SITE"),
+        header("HTTP_ORIGIN"),
+        _get_running_loop() is not None,
+    )
+
+
+def _answer(decision: Decision) -> Authorization | Response:
+    if decision.username is not None:
+        authorization = Authorization("basic", {"username": decision.username})
+        # MLflow's job submitters read the user from here, and would find nobody for a bearer or a cookie.
+        request.authorization = authorization
+        return authorization
+    if decision.basic is not None:
+        return _check_password(decision.basic)
+    return Response(decision.body, status=decision.status, headers=decision.headers)
+
+
+def _check_password(header: str) -> Authorization | Response:
+    from mlflow.server.auth import authenticate_request_basic_auth
+
+    if header != request.environ.get("HTTP_AUTHORIZATION"):
+        # At the gateway the credentials for MLflow stand in a header of their own.
+        request.authorization = Authorization.from_header(header)
+    answer: Authorization | Response = authenticate_request_basic_auth()
+    return answer
+
+
+def _broken() -> Response:
+    body = {"error_code": "INTERNAL_ERROR", "message": "A fault in mlflow-oidc. [internal]", "code": "internal"}
+    return Response(json.dumps(body), status=500, mimetype="application/json")
+
+
+def _current_engine() -> Engine:
+    global _engine
+    engine = _engine
+    if engine is None:
+        with _engine_lock:
+            engine = _engine
+            if engine is None:
+                engine = _engine = _make_engine()
+    return engine
+
+
+def _make_engine() -> Engine:
+    # Imported here because importing it early would read MLflow's configuration and make its app.
+    from mlflow.server import auth
+
+    database, kind = _database(auth.auth_config.database_uri)
+    return Engine(
+        _section(Path(auth.__file__).parent / "basic_auth.ini"),
+        auth.auth_config.admin_username,
+        database,
+        kind,
+        Users(auth.store.engine),
+        logger,
+    )
+
+
+def _section(default_path: Path) -> list[tuple[str, str]]:
+    """The pairs of ``[oidc]`` in the file that MLflow reads too."""
+    # No interpolation: a '%' in a secret is a '%'.
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(os.environ.get("MLFLOW_AUTH_CONFIG_PATH") or default_path)
+    if not parser.has_section("oidc"):
+        return []
+    return [(name, value) for name, value in parser.items("oidc") if name not in parser.defaults()]
+
+
+def _database(uri: str) -> tuple[str | None, str]:
+    """The absolute path of an SQLite file, and what kind of database it is (without its address)."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(uri)
+    kind: str = url.get_backend_name()
+    name: Any = url.database
+    if kind != "sqlite":
+        return None, kind
+    if not name or name == ":memory:" or name.startswith("file:"):
+        return None, "an SQLite database that is not a plain file"
+    return os.path.abspath(name), kind
+
+
+def _after_fork() -> None:
+    # A child has the parent's memory but not its threads, and must not touch its SQLite connections: it keeps the
+    # parent's engine unused (closing the connections is what breaks them) and builds its own on first use.
+    global _engine, _engine_lock
+    if _engine is not None:
+        _engines_of_the_parent.append(_engine)
+    _engine = None
+    _engine_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

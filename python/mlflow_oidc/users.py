@@ -1,0 +1,64 @@
+"""MLflow's ``users`` table, through the engine that MLflow itself opened.
+
+The four columns are the same in every MLflow from 2.9 on. Going through MLflow's engine keeps its drivers, its TLS and
+its pool, and for SQLite the one copy of the library that may open that file in this process.
+"""
+
+import time
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+_USERS = sqlalchemy.table(
+    "users",
+    sqlalchemy.column("username", sqlalchemy.String),
+    sqlalchemy.column("password_hash", sqlalchemy.String),
+    sqlalchemy.column("is_admin", sqlalchemy.Boolean),
+)
+# Seconds that a locked SQLite file is waited for in all; the driver itself waits 5 at a time.
+_PATIENCE = 15.0
+
+
+class Users:
+    """Reads and writes single rows. Raises ``TimeoutError`` for a lock that was waited for in vain."""
+
+    def __init__(self, engine: Any) -> None:
+        """Takes MLflow's SQLAlchemy engine over."""
+        self._engine = engine
+
+    def find(self, username: str) -> tuple[str, bool] | None:
+        """The password hash and the admin flag of a user, or ``None``."""
+        query = sqlalchemy.select(_USERS.c.password_hash, _USERS.c.is_admin).where(_USERS.c.username == username)
+        row = self._run(lambda connection: connection.execute(query).first())
+        return None if row is None else (str(row[0] or ""), bool(row[1]))
+
+    def create(self, username: str, password_hash: str, is_admin: bool) -> bool:
+        """Adds a user; ``False`` when the name is there already."""
+        statement = sqlalchemy.insert(_USERS).values(
+            username=username, password_hash=password_hash, is_admin=is_admin
+        )
+        try:
+            self._run(lambda connection: connection.execute(statement))
+        except IntegrityError:
+            return False
+        return True
+
+    def set_admin(self, username: str, is_admin: bool) -> None:
+        """Writes the admin flag of a user."""
+        statement = sqlalchemy.update(_USERS).where(_USERS.c.username == username).values(is_admin=is_admin)
+        self._run(lambda connection: connection.execute(statement))
+
+    def _run(self, work: Any) -> Any:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except OperationalError as error:
+                # SQLite only; other databases wait by themselves and fail with other words.
+                if "database is locked" not in str(error.orig):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise TimeoutError("the database is locked") from None
+                time.sleep(0.05)

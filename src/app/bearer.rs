@@ -1,0 +1,76 @@
+//! A program's JWT: judged cheaply, verified once, remembered by its hash until it expires.
+
+use super::wire::{Decision, Request};
+use super::{App, provider, users};
+use crate::error::{Code, Error, Result};
+use crate::identity::Identity;
+use crate::jose::Compact;
+use crate::oidc::access_token::{self, Expectation};
+use aws_lc_rs::digest;
+use moka::sync::Cache;
+use std::sync::Arc;
+
+/// How many tokens a worker remembers; the least used make room.
+const REMEMBERED: u64 = 20_000;
+
+/// Verified tokens by their SHA-256: the token itself is never kept.
+pub struct Tokens(Cache<[u8; 32], Arc<Remembered>>);
+
+struct Remembered {
+    identity: Identity,
+    /// `exp`, in seconds since 1970.
+    expires: i64,
+    /// The key set that it was verified with.
+    epoch: u64,
+}
+
+impl Tokens {
+    pub fn new() -> Self {
+        Self(Cache::new(REMEMBERED))
+    }
+}
+
+/// Decides by a bearer token. It grants no cookie.
+///
+/// # Errors
+/// The refusal.
+pub fn handle(app: &App, request: &Request<'_>, token: &str) -> Result<Decision> {
+    let identity = identify(app, token, request.on_event_loop)?;
+    let admitted = users::admit(app, identity, request.on_event_loop)?;
+    Ok(Decision::Allow { username: admitted.username })
+}
+
+fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Identity> {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    if let Some(remembered) = app.tokens.0.get(&hash) {
+        let now = app.now();
+        let epoch = app.provider.known().map(|known| known.epoch);
+        if now >= remembered.expires.saturating_add(app.config.skew) {
+            app.tokens.0.invalidate(&hash);
+            return Err(Error::new(
+                Code::TokenExpired,
+                format!("'exp' after {now}"),
+                format!("{}, {} s ago", remembered.expires, now.saturating_sub(remembered.expires)),
+            ));
+        }
+        // After a change of keys the signature has to hold again: the key may have been withdrawn.
+        if epoch == Some(remembered.epoch) {
+            return Ok(remembered.identity.clone());
+        }
+    }
+    let compact = Compact::parse(token)?;
+    let expected = Expectation {
+        issuer: &app.config.issuer,
+        client_id: &app.config.client_id,
+        audiences: &app.config.audiences,
+        now: app.now(),
+        skew: app.config.skew,
+    };
+    // Before any key is asked for: most of what is wrong with a token shows here.
+    let expires = access_token::check(&compact, &expected)?;
+    let (verified, epoch) = provider::verify_token(app, token, on_event_loop)?;
+    let identity = app.config.rules.identify(verified.claims())?;
+    app.tokens.0.insert(hash, Arc::new(Remembered { identity: identity.clone(), expires, epoch }));
+    Ok(identity)
+}

@@ -1,0 +1,113 @@
+//! A browser's session: the cookie says which row, the row says who.
+
+use super::wire::{Decision, Request};
+use super::{App, users};
+use crate::config::Site;
+use crate::error::{Code, Error, Result, quote};
+use crate::ports::{IdentityRow, Patience, SessionRow};
+use crate::session::SessionId;
+use moka::sync::Cache;
+use std::sync::Arc;
+
+/// How many sessions a worker remembers.
+const REMEMBERED: u64 = 100_000;
+
+/// Session rows read lately, by the hash of the id.
+pub struct Sessions(Cache<[u8; 32], Arc<Session>>);
+
+/// A session and whose it is.
+pub struct Session {
+    pub row: SessionRow,
+    pub identity: IdentityRow,
+    read_at: i64,
+}
+
+impl Sessions {
+    pub fn new() -> Self {
+        Self(Cache::new(REMEMBERED))
+    }
+
+    /// Forgets a session that has ended.
+    pub fn forget(&self, hash: &[u8; 32]) {
+        self.0.invalidate(hash);
+    }
+}
+
+/// Decides by the session cookie.
+///
+/// # Errors
+/// `no_credentials` without one, `session_ended`, `cross_origin`, `database_unavailable`, and those of admission: a user
+/// who lost the member group, as far as we know, is out.
+pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
+    let session = current(app, request)?;
+    check_origin(app, request)?;
+    let row = &session.identity;
+    app.config.rules.admit(row.groups.as_deref())?;
+    Ok(Decision::Allow { username: row.username.clone() })
+}
+
+/// The session of a request that has one, read at most `OIDC_SESSION_CACHE_SECONDS` ago.
+///
+/// # Errors
+/// `no_credentials`, `session_ended`, `database_unavailable`.
+pub fn current(app: &App, request: &Request<'_>) -> Result<Arc<Session>> {
+    let id = app.cookie(request).session.ok_or_else(|| {
+        Error::new(Code::NoCredentials, "an Authorization header or a session cookie", "neither")
+    })?;
+    read(app, &id, request.on_event_loop)
+}
+
+fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> {
+    let ended = |found: &'static str| Error::new(Code::SessionEnded, "a session that has not ended", found);
+    let hash = id.hash();
+    let now = app.now();
+    if let Some(session) = app.sessions.0.get(&hash)
+        && (0..app.config.session_cache).contains(&now.saturating_sub(session.read_at))
+    {
+        return if now < session.row.expires_at { Ok(session) } else { Err(ended("one that expired")) };
+    }
+    users::prepared(app, on_event_loop)?;
+    let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
+    let Some((row, identity)) = app.world.store.session(&hash, patience)? else {
+        app.sessions.forget(&hash);
+        return Err(ended("one that is not there (any more)"));
+    };
+    if now >= row.expires_at {
+        return Err(ended("one that expired"));
+    }
+    // Of another provider or client: the operator has changed the settings since.
+    if row.issuer != app.config.issuer {
+        return Err(ended("one of another provider"));
+    }
+    // An account removed in MLflow ends its sessions; MLflow itself would answer 404 to every page.
+    if !on_event_loop && !users::exists(app, &identity.username)? {
+        app.world.store.remove_session(&hash)?;
+        return Err(ended("one of a user whom MLflow no longer has"));
+    }
+    let session = Arc::new(Session { row, identity, read_at: now });
+    app.sessions.0.insert(hash, Arc::clone(&session));
+    Ok(session)
+}
+
+/// Cross-site request forgery: what changes something and is proven by the cookie alone must come from our own pages.
+///
+/// `SameSite=Lax` keeps most of it away, but not sibling hosts of the same site; MLflow checks only `/api/` and
+/// `/ajax-api/`, and only since 3.5. Browsers tell the truth in `Sec-Fetch-Site`, older ones in `Origin`; programs
+/// send neither, and no page can make a browser leave out both on a change.
+///
+/// # Errors
+/// `cross_origin`.
+pub fn check_origin(app: &App, request: &Request<'_>) -> Result<()> {
+    if request.is_safe() {
+        return Ok(());
+    }
+    let refused = |found: String| Err(Error::new(Code::CrossOrigin, "a request of our own pages", found));
+    match (request.fetch_site, request.origin) {
+        (Some("same-origin" | "none"), _) | (None, None) => Ok(()),
+        (Some(site), _) => refused(format!("Sec-Fetch-Site {}", quote(site))),
+        (None, Some(origin)) => match app.site(request) {
+            Ok(Site { origin: own, .. }) if own == origin => Ok(()),
+            _ => refused(format!("Origin {}", quote(origin))),
+        },
+    }
+}

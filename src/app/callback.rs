@@ -1,0 +1,132 @@
+//! The end of a login: state first, then issuer and error, then the code, then who it is.
+
+use super::login::ATTEMPT_LIFETIME;
+use super::wire::{Decision, Reply, Request};
+use super::{App, provider, users};
+use crate::config::Site;
+use crate::error::{Code, Error, Result, quote};
+use crate::oidc::callback::CallbackQuery;
+use crate::oidc::{claims, id_token, token};
+use crate::ports::{Level, SessionRow};
+use crate::secret::Secret;
+use crate::session::{Attempt, SessionId};
+
+/// What id tokens at rest are sealed for.
+pub const ID_TOKEN_PURPOSE: &str = "id token";
+
+/// `GET /oidc/callback`.
+///
+/// # Errors
+/// `callback_malformed`, `login_unknown`: the request matches no login of this browser, and nothing has been spent.
+pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
+    let site = app.site(request)?;
+    let query = CallbackQuery::parse(request.query)?;
+    let mut cookie = app.cookie(request);
+    let state = query.state().ok_or_else(|| Error::internal("a parsed callback without state"))?;
+    // Login CSRF: an answer that this browser did not ask for would sign it in as the attacker.
+    let attempt = cookie.take(state).ok_or_else(|| {
+        Error::new(Code::LoginUnknown, "a 'state' of a login begun in this browser", "another one")
+    })?;
+    // From here on the login is used up, whatever comes of it; a session that is there stays until a new one is made.
+    match finish(app, request, &site, query, &attempt) {
+        Ok((session, next)) => {
+            let previous = cookie.session.replace(session);
+            end_previous(app, previous);
+            let location = format!("{}{next}", site.origin);
+            Ok(Decision::Reply(
+                Reply::redirect(302, location).with("Set-Cookie", app.set_cookie(&site, &cookie)?),
+            ))
+        }
+        Err(error) => {
+            let set_cookie = app.set_cookie(&site, &cookie)?;
+            Ok(app.refuse(request, &error, Some(set_cookie)))
+        }
+    }
+}
+
+fn finish(
+    app: &App,
+    request: &Request<'_>,
+    site: &Site,
+    query: CallbackQuery,
+    attempt: &Attempt,
+) -> Result<(SessionId, String)> {
+    let age = app.now().saturating_sub(attempt.begun);
+    if age >= ATTEMPT_LIFETIME {
+        return Err(Error::new(
+            Code::LoginExpired,
+            format!("a login of at most {ATTEMPT_LIFETIME} s"),
+            format!("{age} s"),
+        ));
+    }
+    let known = provider::known(app, request.on_event_loop)?;
+    let metadata = known.metadata;
+    let code = query.into_code(&app.config.issuer, metadata.issuer_in_response)?;
+    let exchange = token::CodeExchange {
+        client_id: &app.config.client_id,
+        client_secret: app.config.client_secret.as_ref(),
+        code: &code,
+        redirect_uri: &site.redirect_uri,
+        code_verifier: &attempt.verifier,
+    };
+    let token_request = token::request(&metadata, &exchange)?;
+    let answer = {
+        let _place = app.provider.exchange_place()?;
+        provider::send(app, &token_request)?
+    };
+    let tokens = token::judge(&answer)?;
+    let (verified, _) = provider::verify_token(app, tokens.id_token.expose(), request.on_event_loop)?;
+    let expected = id_token::Expectation {
+        issuer: &app.config.issuer,
+        client_id: &app.config.client_id,
+        nonce: &attempt.nonce,
+        access_token: tokens.access_token.as_ref(),
+        now: app.now(),
+        skew: app.config.skew,
+    };
+    id_token::check(&verified, &expected)?;
+    let identity = app.config.rules.identify(verified.claims())?;
+    app.config.rules.admit(identity.groups.as_deref())?;
+    let provider_sid = claims::optional_text(verified.claims(), "sid")?.map(str::to_owned);
+    let admitted = users::settle(app, identity)?;
+    let session = begin_session(app, &admitted, provider_sid, &tokens.id_token)?;
+    app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
+    Ok((session, attempt.next.clone()))
+}
+
+fn begin_session(
+    app: &App,
+    admitted: &super::Admitted,
+    provider_sid: Option<String>,
+    id_token: &Secret,
+) -> Result<SessionId> {
+    // A new id at every login: one that somebody planted before it (session fixation) is worth nothing after it.
+    let id = SessionId::new(app.random()?);
+    let now = app.now();
+    let row = SessionRow {
+        id_hash: id.hash(),
+        issuer: admitted.identity.issuer.clone(),
+        subject: admitted.identity.subject.clone(),
+        provider_sid,
+        created_at: now,
+        expires_at: now.saturating_add(app.config.session_lifetime),
+        sealed_id_token: Some(app.sealer.seal(
+            ID_TOKEN_PURPOSE,
+            id_token.expose().as_bytes(),
+            app.random()?,
+        )?),
+    };
+    app.world.store.add_session(&row)?;
+    Ok(id)
+}
+
+/// The session that the new one takes the place of. Its row is of no use to anybody; failing to remove it is no reason
+/// to fail the login, it ends by itself.
+fn end_previous(app: &App, previous: Option<SessionId>) {
+    let Some(previous) = previous else { return };
+    let hash = previous.hash();
+    app.sessions.forget(&hash);
+    if let Err(fault) = app.world.store.remove_session(&hash) {
+        app.log(Level::Warning, &format!("an old session could not be removed: {}", Error::from(fault)));
+    }
+}

@@ -1,0 +1,69 @@
+//! The beginning of a login: the sign-in page, and the way to the provider.
+
+use super::wire::{Decision, Reply, Request};
+use super::{App, pages, provider, return_to};
+use crate::error::{Error, Result};
+use crate::oidc::{authorize, pkce};
+use crate::secret::Secret;
+use crate::session::Attempt;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use url::form_urlencoded;
+
+/// How long a login may take, in seconds: somebody looks for a second factor, but not for a day.
+pub const ATTEMPT_LIFETIME: i64 = 3600;
+
+/// `GET /oidc/login?next=`: without `go` the page that keeps the fragment, with it the redirect to the provider.
+///
+/// # Errors
+/// `public_url_unknown`, and those of the provider.
+pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
+    let site = app.site(request)?;
+    let parameter = |wanted: &str| {
+        form_urlencoded::parse(request.query.as_bytes())
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value)
+    };
+    let next = return_to::guard(parameter("next").as_deref().unwrap_or_default(), &site);
+    if parameter("go").is_none() {
+        return Ok(Decision::Reply(pages::sign_in(200, &site, &next)));
+    }
+    let metadata = provider::known(app, request.on_event_loop)?.metadata;
+    let token = |bytes: [u8; 32]| Secret::new(URL_SAFE_NO_PAD.encode(bytes));
+    let attempt = Attempt {
+        state: token(app.random()?),
+        nonce: token(app.random()?),
+        verifier: pkce::verifier(app.random()?),
+        next,
+        begun: app.now(),
+    };
+    let address = authorize::url(
+        &metadata.authorization_endpoint,
+        &authorize::AuthorizationRequest {
+            client_id: &app.config.client_id,
+            redirect_uri: &site.redirect_uri,
+            scope: &app.config.scopes,
+            state: &attempt.state,
+            nonce: &attempt.nonce,
+            code_challenge: &pkce::challenge(&attempt.verifier),
+        },
+    )
+    .ok_or_else(|| Error::internal("the authorization endpoint is not an address"))?;
+    let mut cookie = app.cookie(request);
+    let now = app.now();
+    cookie.attempts.retain(|old| now.saturating_sub(old.begun) < ATTEMPT_LIFETIME);
+    cookie.begin(attempt);
+    Ok(Decision::Reply(Reply::redirect(302, address).with("Set-Cookie", app.set_cookie(&site, &cookie)?)))
+}
+
+/// `GET /` of somebody who is not signed in: the one page of MLflow's that may be answered below 400, since none of its
+/// after-request hooks hangs there. The browser carries the fragment along to the sign-in page.
+///
+/// # Errors
+/// `public_url_unknown`.
+pub fn redirect(app: &App, request: &Request<'_>) -> Result<Decision> {
+    let site = app.site(request)?;
+    let next = return_to::from_request(&request.path_and_query(), &app.config.place, &site);
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
+    Ok(Decision::Reply(Reply::redirect(302, format!("{}/oidc/login?{query}", site.base))))
+}

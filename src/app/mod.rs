@@ -1,0 +1,135 @@
+//! Deciding who a request is. Pure: everything outside comes in through [`crate::ports`].
+
+pub mod answer;
+mod bearer;
+mod browser;
+mod callback;
+mod login;
+mod logout;
+mod pages;
+mod provider;
+mod resource;
+pub mod return_to;
+mod routes;
+mod users;
+pub mod wire;
+
+use crate::config::{Config, Site};
+use crate::error::{Error, Result};
+use crate::identity::Identity;
+use crate::ports::{Level, World};
+use crate::session::cookie::CookieRules;
+use crate::session::{CookieValue, Sealer};
+use provider::Provider;
+use std::time::Duration;
+use wire::{Decision, Request};
+
+/// One configured engine; one per process.
+pub struct App {
+    config: Config,
+    world: World,
+    sealer: Sealer,
+    provider: Provider,
+    tokens: bearer::Tokens,
+    sessions: browser::Sessions,
+    people: users::People,
+}
+
+/// Somebody who may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Admitted {
+    identity: Identity,
+    /// The MLflow user, bound at the first login; it may differ from the name that the claims give today.
+    username: String,
+}
+
+impl App {
+    /// Puts the parts together. Does no I/O.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub fn new(config: Config, world: World) -> Result<Self> {
+        Ok(Self {
+            sealer: Sealer::new(&config.session_secrets)?,
+            provider: Provider::new(),
+            tokens: bearer::Tokens::new(),
+            sessions: browser::Sessions::new(),
+            people: users::People::new(),
+            config,
+            world,
+        })
+    }
+
+    /// Decides one request. Never fails: every fault becomes a reply.
+    pub fn decide(&self, request: &Request<'_>) -> Decision {
+        match routes::decide(self, request) {
+            Ok(decision) => decision,
+            Err(error) => self.refuse(request, &error, None),
+        }
+    }
+
+    /// One round of the refresher: fetches metadata and keys that are due. Returns how long it may sleep. It blocks.
+    pub fn refresh(&self) -> Duration {
+        provider::refresh(self)
+    }
+
+    /// One round of the clerk: makes the tables, and writes what the event loop could not wait for. It blocks.
+    pub fn attend(&self) -> Duration {
+        users::attend(self)
+    }
+
+    fn now(&self) -> i64 {
+        self.world.clock.now()
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        self.world.log.log(level, line);
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.world.entropy.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn site(&self, request: &Request<'_>) -> Result<Site> {
+        self.config.place.site(request.scheme, request.host)
+    }
+
+    fn cookie_rules(&self, site: &Site) -> CookieRules {
+        // Without a fixed address the same worker may see http and https, so the name must not depend on it.
+        CookieRules::new(&site.base, site.is_https(), self.config.place.is_fixed())
+    }
+
+    /// What the browser's cookie says; nothing when there is none of ours.
+    fn cookie(&self, request: &Request<'_>) -> CookieValue {
+        let Some(header) = request.cookie else {
+            return CookieValue::default();
+        };
+        let Ok(site) = self.site(request) else {
+            return CookieValue::default();
+        };
+        let rules = self.cookie_rules(&site);
+        rules.values(header).find_map(|value| CookieValue::open(&self.sealer, value)).unwrap_or_default()
+    }
+
+    /// The one `Set-Cookie` that makes the browser hold `value`.
+    fn set_cookie(&self, site: &Site, value: &CookieValue) -> Result<String> {
+        let rules = self.cookie_rules(site);
+        if value.is_empty() {
+            return Ok(rules.remove());
+        }
+        let sealed = value.seal(&self.sealer, self.random()?)?;
+        // An unfinished login needs no longer than it may take; a session ends in the database, the cookie with it.
+        let seconds =
+            if value.session.is_some() { self.config.session_lifetime } else { login::ATTEMPT_LIFETIME };
+        Ok(rules.set(&sealed, seconds))
+    }
+
+    fn refuse(&self, request: &Request<'_>, error: &Error, set_cookie: Option<String>) -> Decision {
+        let (level, line) = answer::log_line(request, error);
+        self.log(level, &line);
+        let site = self.site(request).ok();
+        Decision::Reply(answer::reply(request, error, site.as_ref(), &self.config.place, set_cookie))
+    }
+}

@@ -1,0 +1,288 @@
+//! The provider's metadata and keys: fetched by the refresher alone, kept fresh ahead of need, used stale when it is down.
+
+use super::App;
+use crate::error::{Code, Error, Result};
+use crate::jose::{Compact, KeySet, Verified, verify};
+use crate::oidc::message::{Request, Response};
+use crate::oidc::{Metadata, discovery};
+use crate::ports::Level;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+/// How long a request may wait for the refresher. The client's own time-out is far longer, MLflow's is 120 s.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How many requests may wait at once: MLflow has 40 threads for all its work, and most must stay free.
+const WAITING_LIMIT: usize = 8;
+/// How many code exchanges may be under way at once, for the same reason.
+const EXCHANGE_LIMIT: usize = 16;
+/// Seconds between two fetches that an unknown `kid` may cause: forged tokens must not make us a nuisance.
+const UNKNOWN_KEY_COOLDOWN: i64 = 10;
+/// Seconds that metadata is good for.
+const METADATA_LIFETIME: i64 = 24 * 3600;
+/// Bounds, in seconds, of what `Cache-Control` may ask for the keys, and the value without it.
+const KEYS_LIFETIME: (i64, i64, i64) = (300, 24 * 3600, 3600);
+/// The longest pause between two tries while the provider is down, in seconds.
+const BACKOFF_LIMIT: i64 = 8;
+
+/// What is known of the provider at one moment.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub metadata: Arc<Metadata>,
+    pub keys: Arc<KeySet>,
+    /// Changes when a key is gone or new: what was verified under another epoch is verified again.
+    pub epoch: u64,
+}
+
+/// When what is due, and what went wrong last. Times in seconds since 1970.
+#[derive(Debug, Default)]
+struct Plan {
+    metadata: Option<Arc<Metadata>>,
+    metadata_due: i64,
+    keys_due: i64,
+    next_try: i64,
+    failures: u32,
+    last_fault: Option<Error>,
+    unknown_key_at: Option<i64>,
+}
+
+/// The provider, as one process sees it.
+pub struct Provider {
+    known: RwLock<Option<Known>>,
+    plan: Mutex<Plan>,
+    waiting: AtomicUsize,
+    exchanging: AtomicUsize,
+}
+
+/// A counted place; given back when dropped.
+pub struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(counter: &'a AtomicUsize, limit: usize) -> Result<Self> {
+        if counter.fetch_add(1, Ordering::AcqRel) >= limit {
+            counter.fetch_sub(1, Ordering::AcqRel);
+            return Err(Error::new(
+                Code::ProviderBusy,
+                format!("at most {limit} waiting for the provider"),
+                "more",
+            ));
+        }
+        Ok(Self(counter))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Provider {
+    pub fn new() -> Self {
+        Self {
+            known: RwLock::new(None),
+            plan: Mutex::new(Plan::default()),
+            waiting: AtomicUsize::new(0),
+            exchanging: AtomicUsize::new(0),
+        }
+    }
+
+    /// What is known now, however old.
+    pub fn known(&self) -> Option<Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place among the code exchanges under way.
+    pub fn exchange_place(&self) -> Result<Place<'_>> {
+        Place::take(&self.exchanging, EXCHANGE_LIMIT)
+    }
+}
+
+/// What is known, waiting for the first fetch where that is allowed.
+///
+/// # Errors
+/// `provider_pending`, `provider_busy`, `provider_unreachable`, or what the last fetch met.
+pub fn known(app: &App, on_event_loop: bool) -> Result<Known> {
+    if let Some(known) = app.provider.known() {
+        return Ok(known);
+    }
+    {
+        let plan = app.provider.plan();
+        if let Some(fault) = &plan.last_fault
+            && plan.next_try > app.now()
+        {
+            return Err(fault.clone());
+        }
+    }
+    wait(app, on_event_loop)?;
+    app.provider.known().ok_or_else(|| app.provider.plan().last_fault.clone().unwrap_or_else(pending))
+}
+
+fn pending() -> Error {
+    Error::new(Code::ProviderPending, "the provider's metadata and keys", "a fetch under way")
+}
+
+/// Lets the refresher do one round and waits for its end, within bounds. On the event loop it only wakes it.
+fn wait(app: &App, on_event_loop: bool) -> Result<()> {
+    if on_event_loop {
+        app.world.refresher.wake();
+        return Err(pending());
+    }
+    let _place = Place::take(&app.provider.waiting, WAITING_LIMIT)?;
+    let rounds = app.world.refresher.rounds();
+    app.world.refresher.wait(rounds, PATIENCE);
+    Ok(())
+}
+
+/// Verifies a token with the provider's keys; a key that is not known causes one fetch, if the last such is long enough
+/// ago (RFC 7517 leaves rotation to the provider: a new `kid` appears without notice).
+///
+/// # Errors
+/// Those of [`verify`], and those of the provider when the keys have to be asked for.
+pub fn verify_token(app: &App, token: &str, on_event_loop: bool) -> Result<(Verified, u64)> {
+    let current = known(app, on_event_loop)?;
+    let error = match verify(Compact::parse(token)?, &current.keys, &current.metadata.algorithms) {
+        Ok(verified) => return Ok((verified, current.epoch)),
+        Err(error) if error.code == Code::TokenKeyUnknown => error,
+        Err(error) => return Err(error),
+    };
+    {
+        let mut plan = app.provider.plan();
+        let now = app.now();
+        // Stamped before the fetch, so that a slow or failing provider is not asked once per forged token.
+        if plan.unknown_key_at.is_some_and(|at| now < at.saturating_add(UNKNOWN_KEY_COOLDOWN)) {
+            return Err(error);
+        }
+        plan.unknown_key_at = Some(now);
+        plan.keys_due = now;
+        plan.next_try = now;
+    }
+    wait(app, on_event_loop)?;
+    let fresh = known(app, on_event_loop)?;
+    // Not fetched yet or failed to: the token may be good, so that is no 401.
+    if fresh.epoch == current.epoch && app.provider.plan().keys_due <= app.now() {
+        return Err(app.provider.plan().last_fault.clone().unwrap_or_else(pending));
+    }
+    verify(Compact::parse(token)?, &fresh.keys, &fresh.metadata.algorithms)
+        .map(|verified| (verified, fresh.epoch))
+}
+
+/// One round of the refresher; returns how long it may sleep. Only its thread calls this, so there is one fetch at a time.
+pub fn refresh(app: &App) -> Duration {
+    let now = app.now();
+    let (metadata, metadata_due, keys_due) = {
+        let plan = app.provider.plan();
+        if now < plan.next_try {
+            return until(plan.next_try, now);
+        }
+        (plan.metadata.clone(), now >= plan.metadata_due, now >= plan.keys_due)
+    };
+    let result = fetch(app, metadata, metadata_due, keys_due);
+    let now = app.now();
+    let mut plan = app.provider.plan();
+    if let Err(fault) = result {
+        plan.failures = plan.failures.saturating_add(1);
+        let pause = (1_i64 << plan.failures.min(10)).min(BACKOFF_LIMIT);
+        plan.next_try = now.saturating_add(pause);
+        let first = plan.failures == 1;
+        let stale = app.provider.known().is_some();
+        let line = format!(
+            "{}: expected {}, found {}; trying again every {BACKOFF_LIMIT} s{}",
+            fault.code,
+            fault.expected,
+            fault.found,
+            if stale { ", going on with the keys that are known" } else { "" }
+        );
+        plan.last_fault = Some(fault);
+        drop(plan);
+        app.log(if first { Level::Error } else { Level::Debug }, &line);
+        return Duration::from_secs(pause.unsigned_abs());
+    }
+    let recovered = plan.failures > 0;
+    plan.failures = 0;
+    plan.last_fault = None;
+    plan.next_try = plan.metadata_due.min(plan.keys_due);
+    let sleep = until(plan.next_try, now);
+    drop(plan);
+    if recovered {
+        app.log(Level::Info, "the provider answers again");
+    }
+    sleep
+}
+
+fn until(time: i64, now: i64) -> Duration {
+    Duration::from_secs(time.saturating_sub(now).max(1).unsigned_abs())
+}
+
+fn fetch(app: &App, metadata: Option<Arc<Metadata>>, metadata_due: bool, keys_due: bool) -> Result<()> {
+    let issuer = &app.config.issuer;
+    let metadata = match metadata {
+        Some(metadata) if !metadata_due => metadata,
+        known => match send(app, &discovery::request(issuer))
+            .and_then(|answer| discovery::judge(issuer, &answer))
+        {
+            Ok(fresh) => {
+                let fresh = Arc::new(fresh);
+                let mut plan = app.provider.plan();
+                plan.metadata = Some(Arc::clone(&fresh));
+                plan.metadata_due = app.now().saturating_add(METADATA_LIFETIME);
+                drop(plan);
+                if let Some(known) =
+                    app.provider.known.write().unwrap_or_else(PoisonError::into_inner).as_mut()
+                {
+                    known.metadata = Arc::clone(&fresh);
+                }
+                fresh
+            }
+            // Old metadata still tells where the keys are; what went wrong is told after the keys had their turn.
+            Err(fault) => match known {
+                Some(stale) if keys_due => fetch_keys(app, &stale).and(Err(fault))?,
+                _ => return Err(fault),
+            },
+        },
+    };
+    if keys_due { fetch_keys(app, &metadata).map(|_| ()) } else { Ok(()) }
+}
+
+fn fetch_keys(app: &App, metadata: &Arc<Metadata>) -> Result<Arc<Metadata>> {
+    let answer = send(app, &Request::get(metadata.jwks_uri.as_str()))?;
+    // Judged like every answer first: an error page is named as one.
+    answer.json("key set")?;
+    let keys = KeySet::parse(&answer.body)?;
+    let (least, most, usual) = KEYS_LIFETIME;
+    let lifetime = answer.max_age.unwrap_or(usual).clamp(least, most);
+    let skipped = keys.skipped().join("; ");
+    let count = keys.len();
+    let mut slot = app.provider.known.write().unwrap_or_else(PoisonError::into_inner);
+    let changed = slot.as_ref().is_none_or(|known| !known.keys.is_same(&keys));
+    let epoch = slot.as_ref().map_or(1, |known| known.epoch.wrapping_add(u64::from(changed)));
+    *slot = Some(Known { metadata: Arc::clone(metadata), keys: Arc::new(keys), epoch });
+    drop(slot);
+    app.provider.plan().keys_due = app.now().saturating_add(lifetime);
+    if changed {
+        app.log(Level::Info, &format!("the provider publishes {count} usable keys"));
+        if !skipped.is_empty() {
+            app.log(Level::Warning, &format!("keys of the provider that cannot be used: {skipped}"));
+        }
+    }
+    Ok(Arc::clone(metadata))
+}
+
+/// Sends a request to the provider. It blocks.
+///
+/// # Errors
+/// `provider_unreachable`.
+pub fn send(app: &App, request: &Request) -> Result<Response> {
+    app.world.transport.send(request).map_err(|fault| {
+        let place = request.url.split('?').next().unwrap_or_default();
+        Error::new(
+            Code::ProviderUnreachable,
+            format!("an answer from {}", crate::error::quote(place)),
+            crate::error::quote(&fault.0),
+        )
+    })
+}

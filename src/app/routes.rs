@@ -1,0 +1,124 @@
+//! The order of decision: our own endpoints, then the header, then the cookie, then the refusal.
+
+use super::wire::{Decision, Request};
+use super::{App, bearer, browser, callback, login, logout, resource};
+use crate::config::site::CALLBACK;
+use crate::error::{Code, Error, Result, quote};
+use crate::oidc::callback::CallbackQuery;
+use crate::secret::same;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+type Handler = fn(&App, &Request<'_>) -> Result<Decision>;
+
+/// Our own endpoints, below the static prefix: method, path, handler.
+const ROUTES: &[(&str, &str, Handler)] = &[
+    ("GET", "/oidc/login", login::handle),
+    ("GET", CALLBACK, callback::handle),
+    ("GET", "/oidc/logout", logout::confirm),
+    ("POST", "/oidc/logout", logout::handle),
+    ("GET", "/oidc/session", logout::session),
+    ("GET", resource::PATH, resource::handle),
+];
+
+/// MLflow's gateway, where `Authorization` may be a key of the caller's own for the model provider.
+const GATEWAY: &str = "/gateway/";
+
+/// Decides a request.
+///
+/// # Errors
+/// The refusal, to be answered by [`super::answer`].
+pub fn decide(app: &App, request: &Request<'_>) -> Result<Decision> {
+    // Outside the prefix MLflow serves some paths as well; they are guarded like all others.
+    let path = app.config.place.strip(request.path).unwrap_or(request.path);
+    if let Some(handler) = own_endpoint(app, request, path)? {
+        return handler(app, request);
+    }
+    if path.starts_with(GATEWAY)
+        && let Some(decision) = gateway(app, request)?
+    {
+        return Ok(decision);
+    }
+    if let Some(authorization) = request.authorization {
+        // A header that fails never falls back to the cookie: the caller said who they want to be.
+        return by_header(app, request, authorization);
+    }
+    match browser::handle(app, request) {
+        Err(error)
+            if matches!(error.code, Code::NoCredentials | Code::SessionEnded)
+                && request.method == "GET"
+                && path == "/"
+                && request.is_navigation() =>
+        {
+            login::redirect(app, request)
+        }
+        other => other,
+    }
+}
+
+fn own_endpoint(app: &App, request: &Request<'_>, path: &str) -> Result<Option<Handler>> {
+    // The registered callback may stand at a path with other uses, such as '/': only an answer of a provider counts.
+    if request.method == "GET"
+        && path == app.config.place.callback
+        && CallbackQuery::is_present(request.query)
+    {
+        return Ok(Some(callback::handle));
+    }
+    let mut known = false;
+    for (method, route, handler) in ROUTES {
+        if *route == path {
+            known = true;
+            if *method == request.method {
+                return Ok(Some(*handler));
+            }
+        }
+    }
+    if known {
+        return Err(Error::new(Code::MethodNotAllowed, "GET, or POST to sign out", quote(request.method)));
+    }
+    Ok(None)
+}
+
+fn by_header(app: &App, request: &Request<'_>, authorization: &str) -> Result<Decision> {
+    let (scheme, credentials) = authorization.split_once(' ').unwrap_or((authorization, ""));
+    let credentials = credentials.trim();
+    // Schemes are compared without case (RFC 9110 section 11.1).
+    if scheme.eq_ignore_ascii_case("Bearer") {
+        return bearer::handle(app, request, credentials);
+    }
+    if scheme.eq_ignore_ascii_case("Basic") {
+        if app.config.basic_auth {
+            return Ok(Decision::Basic { authorization: authorization.to_owned() });
+        }
+        return Err(Error::new(
+            Code::BasicAuthDisabled,
+            "a bearer token (OIDC_BASIC_AUTH is false)",
+            "Basic",
+        ));
+    }
+    Err(Error::new(Code::AuthorizationScheme, "Bearer or Basic", quote(scheme)))
+}
+
+/// Who calls the gateway: MLflow's own jobs by their internal token, others by `X-MLflow-Authorization` first.
+fn gateway(app: &App, request: &Request<'_>) -> Result<Option<Decision>> {
+    for header in [request.gateway_authorization, request.authorization].into_iter().flatten() {
+        if let Some(username) = internal_user(app, header) {
+            return Ok(Some(Decision::Allow { username }));
+        }
+    }
+    request.gateway_authorization.map(|header| by_header(app, request, header)).transpose()
+}
+
+/// The user of MLflow's internal gateway token: `Basic user:token`, the token made by the server at its start. Good at
+/// the gateway only; MLflow 3.15 to 3.17 leave it to the custom function.
+fn internal_user(app: &App, header: &str) -> Option<String> {
+    let expected = app.config.gateway_token.as_ref()?;
+    let (scheme, encoded) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (username, token) = decoded.split_once(':')?;
+    let good = same(token.as_bytes(), expected.expose().as_bytes()) && !username.is_empty();
+    good.then(|| username.to_owned())
+}

@@ -1,0 +1,139 @@
+//! HTTP to the provider with reqwest and rustls: bounded in time and size, no redirect to another origin.
+
+use crate::oidc::message::{Request, Response};
+use crate::ports::{Transport, TransportFault};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Client, redirect};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// Seconds for name look-up, connection and TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest answer, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+/// How many redirects within one origin are followed.
+const REDIRECT_LIMIT: usize = 3;
+
+/// The client and the little runtime that it needs. Built after the fork of a worker, on first use.
+pub struct HttpTransport {
+    runtime: Runtime,
+    client: Client,
+    timeout: Duration,
+}
+
+impl HttpTransport {
+    /// `timeout` bounds the whole answer; `ca_bundle` is PEM to trust beside the system's certificates.
+    ///
+    /// # Errors
+    /// In words, when the bundle or the client cannot be used.
+    pub fn new(timeout: Duration, ca_bundle: Option<&[u8]>) -> Result<Self, String> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("mlflow-oidc/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .redirect(redirect::Policy::custom(|attempt| {
+                // A redirect elsewhere could hand a code and our secret to a stranger, or reach into the inner network.
+                let same =
+                    attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+                if same && attempt.previous().len() <= REDIRECT_LIMIT {
+                    attempt.follow()
+                } else {
+                    attempt.stop()
+                }
+            }));
+        if let Some(pem) = ca_bundle {
+            let certificates = Certificate::from_pem_bundle(pem).map_err(|error| innermost(&error))?;
+            if certificates.is_empty() {
+                return Err("no certificate in it".to_owned());
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let client = builder.build().map_err(|error| innermost(&error))?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("mlflow-oidc-http")
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { runtime, client, timeout })
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Response, TransportFault> {
+        let fault = |error: reqwest::Error| TransportFault(describe(&error, self.timeout));
+        let mut builder = match &request.form {
+            None => self.client.get(&request.url),
+            Some(form) => self
+                .client
+                .post(&request.url)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.expose().to_owned()),
+        };
+        builder = builder.header(ACCEPT, "application/json");
+        if let Some(authorization) = &request.authorization {
+            let mut value = HeaderValue::from_str(authorization.expose())
+                .map_err(|_| TransportFault("our credentials do not fit a header".to_owned()))?;
+            value.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, value);
+        }
+        let mut answer = builder.send().await.map_err(fault)?;
+        let status = answer.status();
+        if status.is_redirection() {
+            return Err(TransportFault("a redirect to another origin, which is not followed".to_owned()));
+        }
+        let content_type = header(answer.headers(), CONTENT_TYPE.as_str())
+            .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let max_age = header(answer.headers(), CACHE_CONTROL.as_str()).and_then(|value| max_age(&value));
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(fault)? {
+            if body.len() + chunk.len() > BODY_LIMIT {
+                return Err(TransportFault(format!("an answer of more than {BODY_LIMIT} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status: status.as_u16(), content_type, max_age, body })
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: &Request) -> Result<Response, TransportFault> {
+        self.runtime.block_on(self.exchange(request))
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// `max-age` of a `Cache-Control` that allows keeping (RFC 9111 section 5.2.2).
+fn max_age(value: &str) -> Option<i64> {
+    let directives: Vec<&str> = value.split(',').map(str::trim).collect();
+    if directives.iter().any(|d| d.eq_ignore_ascii_case("no-store") || d.eq_ignore_ascii_case("no-cache")) {
+        return None;
+    }
+    directives
+        .iter()
+        .find_map(|d| d.to_ascii_lowercase().strip_prefix("max-age=")?.trim_matches('"').parse().ok())
+}
+
+/// What failed, without the address (it may hold a code) and without our own headers.
+fn describe(error: &reqwest::Error, timeout: Duration) -> String {
+    if error.is_timeout() {
+        return if error.is_connect() {
+            format!("no connection within {} s", CONNECT_TIMEOUT.as_secs())
+        } else {
+            format!("no answer within {} s", timeout.as_secs())
+        };
+    }
+    if error.is_connect() {
+        return format!("no connection: {}", innermost(error));
+    }
+    format!("no usable answer: {}", innermost(error))
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,3 @@
+//! Where identities and sessions are kept.
+
+pub mod sqlite;

@@ -1,0 +1,232 @@
+//! Identities and sessions in an SQLite file of our own, beside MLflow's.
+//!
+//! Not *in* MLflow's file: this crate carries its own copy of the SQLite library, Python has another, and POSIX file
+//! locks belong to the process. Two copies that open one file cannot see each other's locks, and the first to close it
+//! drops the other's: the database breaks ("How To Corrupt An SQLite Database File", section 2.2.1). Between processes
+//! the locks work, so any number of workers may share our file.
+
+use crate::ports::{Bound, IdentityRow, Patience, SessionRow, Store, StoreFault};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a lock is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Connections kept open; more are opened when needed and closed again.
+const IDLE_CONNECTIONS: usize = 8;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS oidc_identities (
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    username TEXT NOT NULL UNIQUE,
+    groups TEXT,
+    checked_at INTEGER NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS oidc_sessions (
+    id_hash BLOB NOT NULL PRIMARY KEY,
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    provider_sid TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    sealed_id_token TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS oidc_sessions_subject ON oidc_sessions (issuer, subject);
+CREATE INDEX IF NOT EXISTS oidc_sessions_expires ON oidc_sessions (expires_at);
+";
+
+/// The store. Connections are opened on first use.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl SqliteStore {
+    /// Names the file; does no I/O.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), idle: Mutex::new(Vec::new()) }
+    }
+
+    /// The file of ours that stands beside MLflow's.
+    pub fn beside(database: &Path) -> PathBuf {
+        let mut name = database.as_os_str().to_owned();
+        name.push("-oidc");
+        PathBuf::from(name)
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let connection = Connection::open(&self.path)?;
+        // Readers never wait for a writer in this mode, which is what lets the event loop read a session.
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "normal")?;
+        Ok(connection)
+    }
+
+    fn with<T>(
+        &self,
+        patience: Patience,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreFault> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let result = idle.map_or_else(|| self.open(), Ok).and_then(|mut connection| {
+            connection.busy_timeout(match patience {
+                Patience::Wait => BUSY_TIMEOUT,
+                Patience::Now => Duration::ZERO,
+            })?;
+            let result = work(&mut connection);
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_CONNECTIONS {
+                idle.push(connection);
+            }
+            result
+        });
+        result.map_err(fault)
+    }
+}
+
+fn fault(error: rusqlite::Error) -> StoreFault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreFault::Busy,
+        _ => StoreFault::Failed(error.to_string()),
+    }
+}
+
+fn identity_row(row: &Row<'_>) -> rusqlite::Result<IdentityRow> {
+    let groups: Option<String> = row.get("groups")?;
+    Ok(IdentityRow {
+        issuer: row.get("issuer")?,
+        subject: row.get("subject")?,
+        username: row.get("username")?,
+        // What cannot be read counts as not told: it opens no door.
+        groups: groups.and_then(|text| serde_json::from_str::<Vec<String>>(&text).ok()),
+        checked_at: row.get("checked_at")?,
+    })
+}
+
+fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    Ok(SessionRow {
+        id_hash: row.get("id_hash")?,
+        issuer: row.get("issuer")?,
+        subject: row.get("subject")?,
+        provider_sid: row.get("provider_sid")?,
+        created_at: row.get("created_at")?,
+        expires_at: row.get("expires_at")?,
+        sealed_id_token: row.get("sealed_id_token")?,
+    })
+}
+
+fn groups_text(row: &IdentityRow) -> Option<String> {
+    row.groups.as_ref().map(|groups| serde_json::json!(groups).to_string())
+}
+
+fn find_identity(
+    connection: &Connection,
+    issuer: &str,
+    subject: &str,
+) -> rusqlite::Result<Option<IdentityRow>> {
+    connection
+        .prepare_cached("SELECT * FROM oidc_identities WHERE issuer = ?1 AND subject = ?2")?
+        .query_row(params![issuer, subject], identity_row)
+        .optional()
+}
+
+impl Store for SqliteStore {
+    fn prepare(&self) -> Result<(), StoreFault> {
+        self.with(Patience::Wait, |connection| {
+            // One transaction that begins with the write lock: several workers may come at once, the later ones find
+            // the tables there.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(SCHEMA)?;
+            transaction.commit()
+        })
+    }
+
+    fn identity(
+        &self,
+        issuer: &str,
+        subject: &str,
+        patience: Patience,
+    ) -> Result<Option<IdentityRow>, StoreFault> {
+        self.with(patience, |connection| find_identity(connection, issuer, subject))
+    }
+
+    fn bind(&self, row: &IdentityRow) -> Result<Bound, StoreFault> {
+        self.with(Patience::Wait, |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute(
+                "INSERT INTO oidc_identities (issuer, subject, username, groups, checked_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                params![row.issuer, row.subject, row.username, groups_text(row), row.checked_at],
+            )?;
+            // Whose row is there decides, not whether this insert did anything.
+            let found = find_identity(&transaction, &row.issuer, &row.subject)?;
+            transaction.commit()?;
+            Ok(found.map_or(Bound::UsernameTaken, Bound::Row))
+        })
+    }
+
+    fn note_groups(&self, row: &IdentityRow) -> Result<(), StoreFault> {
+        self.with(Patience::Wait, |connection| {
+            connection.execute(
+                "UPDATE oidc_identities SET groups = ?3, checked_at = ?4 WHERE issuer = ?1 AND subject = ?2",
+                params![row.issuer, row.subject, groups_text(row), row.checked_at],
+            )
+        })
+        .map(|_| ())
+    }
+
+    fn add_session(&self, row: &SessionRow) -> Result<(), StoreFault> {
+        self.with(Patience::Wait, |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction
+                .execute("DELETE FROM oidc_sessions WHERE expires_at <= ?1", params![row.created_at])?;
+            transaction.execute(
+                "INSERT INTO oidc_sessions
+                 (id_hash, issuer, subject, provider_sid, created_at, expires_at, sealed_id_token)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    row.id_hash,
+                    row.issuer,
+                    row.subject,
+                    row.provider_sid,
+                    row.created_at,
+                    row.expires_at,
+                    row.sealed_id_token
+                ],
+            )?;
+            transaction.commit()
+        })
+    }
+
+    fn session(
+        &self,
+        id_hash: &[u8; 32],
+        patience: Patience,
+    ) -> Result<Option<(SessionRow, IdentityRow)>, StoreFault> {
+        self.with(patience, |connection| {
+            let session = connection
+                .prepare_cached("SELECT * FROM oidc_sessions WHERE id_hash = ?1")?
+                .query_row(params![id_hash], session_row)
+                .optional()?;
+            let Some(session) = session else {
+                return Ok(None);
+            };
+            let identity = find_identity(connection, &session.issuer, &session.subject)?;
+            Ok(identity.map(|identity| (session, identity)))
+        })
+    }
+
+    fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault> {
+        self.with(Patience::Wait, |connection| {
+            connection
+                .prepare_cached("DELETE FROM oidc_sessions WHERE id_hash = ?1 RETURNING *")?
+                .query_row(params![id_hash], session_row)
+                .optional()
+        })
+    }
+}

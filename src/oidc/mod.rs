@@ -1,0 +1,14 @@
+//! OpenID Connect and OAuth 2.0: requests are built and answers judged here; nobody fetches.
+
+pub mod access_token;
+pub mod authorize;
+pub mod callback;
+pub mod claims;
+pub mod discovery;
+pub mod id_token;
+pub mod logout;
+pub mod message;
+pub mod pkce;
+pub mod token;
+
+pub use discovery::Metadata;

@@ -1,0 +1,231 @@
+//! What the core asks of the world. `edge` and `py` answer, tests answer differently.
+
+use crate::error::{Code, Error};
+use crate::oidc::message::{Request, Response};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Seconds since 1970, UTC.
+    fn now(&self) -> i64;
+}
+
+/// Chance fit for secrets.
+pub trait Entropy: Send + Sync {
+    /// Fills `out` with random bytes.
+    ///
+    /// # Errors
+    /// `internal` when the system has none.
+    fn fill(&self, out: &mut [u8]) -> Result<(), Error>;
+}
+
+/// Why an HTTP request got no answer, in words for the log; never with a header or body of ours in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportFault(pub String);
+
+/// HTTP to the provider: bounded in time and size, no redirect to another origin. It blocks.
+pub trait Transport: Send + Sync {
+    /// Sends one request.
+    ///
+    /// # Errors
+    /// Says what failed: name, connection, TLS, time, size.
+    fn send(&self, request: &Request) -> Result<Response, TransportFault>;
+}
+
+/// Why a store gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// Somebody else holds the lock, and the caller may not wait (any longer).
+    Busy,
+    /// Anything else, in words for the log.
+    Failed(String),
+}
+
+impl From<StoreFault> for Error {
+    fn from(fault: StoreFault) -> Self {
+        let found = match fault {
+            StoreFault::Busy => "a locked database".to_owned(),
+            StoreFault::Failed(reason) => crate::error::quote(&reason),
+        };
+        Self::new(Code::DatabaseUnavailable, "an answer of the database", found)
+    }
+}
+
+/// Whether the caller may wait for a lock. On the event loop nobody may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Wait as long as the store is configured to.
+    Wait,
+    /// Answer `Busy` at once.
+    Now,
+}
+
+/// Who a subject of a provider is in MLflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityRow {
+    /// `iss`.
+    pub issuer: String,
+    /// `sub`.
+    pub subject: String,
+    /// The MLflow user that it was bound to at its first login.
+    pub username: String,
+    /// The groups seen last; `None` when no token has told any.
+    pub groups: Option<Vec<String>>,
+    /// When they were seen, in seconds since 1970.
+    pub checked_at: i64,
+}
+
+/// A browser's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// SHA-256 of the opaque id.
+    pub id_hash: [u8; 32],
+    /// `iss` of whose session it is.
+    pub issuer: String,
+    /// `sub` of whose session it is.
+    pub subject: String,
+    /// The provider's own session id (`sid`), for logout.
+    pub provider_sid: Option<String>,
+    /// In seconds since 1970.
+    pub created_at: i64,
+    /// In seconds since 1970.
+    pub expires_at: i64,
+    /// The ID token, sealed; the provider wants it back at logout.
+    pub sealed_id_token: Option<String>,
+}
+
+/// What became of an attempt to bind an identity to a user name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It is bound, now or by whoever was faster; this is the row that counts.
+    Row(IdentityRow),
+    /// Another identity has the name.
+    UsernameTaken,
+}
+
+/// Our own tables: identities and sessions.
+pub trait Store: Send + Sync {
+    /// Makes the tables if they are not there; several processes may do so at once.
+    ///
+    /// # Errors
+    /// `StoreFault`, like every method here.
+    fn prepare(&self) -> Result<(), StoreFault>;
+    /// The identity of a subject.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn identity(
+        &self,
+        issuer: &str,
+        subject: &str,
+        patience: Patience,
+    ) -> Result<Option<IdentityRow>, StoreFault>;
+    /// Binds a new identity. The winner of a race decides the row.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn bind(&self, row: &IdentityRow) -> Result<Bound, StoreFault>;
+    /// Notes the groups seen last.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn note_groups(&self, row: &IdentityRow) -> Result<(), StoreFault>;
+    /// Adds a session and removes those that have expired.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn add_session(&self, row: &SessionRow) -> Result<(), StoreFault>;
+    /// A session and whose it is.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn session(
+        &self,
+        id_hash: &[u8; 32],
+        patience: Patience,
+    ) -> Result<Option<(SessionRow, IdentityRow)>, StoreFault>;
+    /// Removes a session and returns what it was.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault>;
+}
+
+/// A row of MLflow's own `users` table, without its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    /// The password hash; tells whose account it is.
+    pub password_hash: String,
+    /// Whether MLflow lets the user do everything.
+    pub is_admin: bool,
+}
+
+/// MLflow's `users` table, reached through MLflow's own database engine. It may wait for a lock.
+pub trait Users: Send + Sync {
+    /// The user of that name, as MLflow itself will find it.
+    ///
+    /// # Errors
+    /// `StoreFault`, like every method here.
+    fn find(&self, username: &str) -> Result<Option<UserRow>, StoreFault>;
+    /// Adds a user; `false` when somebody else was faster.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn create(&self, username: &str, row: &UserRow) -> Result<bool, StoreFault>;
+    /// Writes the admin flag.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn set_admin(&self, username: &str, is_admin: bool) -> Result<(), StoreFault>;
+}
+
+/// A thread that works when woken or when its next time has come.
+pub trait Background: Send + Sync {
+    /// How many rounds of work have ended so far.
+    fn rounds(&self) -> u64;
+    /// Asks for a round now.
+    fn wake(&self);
+    /// Wakes and waits until more than `rounds` rounds have ended or `at_most` is over. It blocks.
+    fn wait(&self, rounds: u64, at_most: Duration);
+}
+
+/// How loud a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For looking closely.
+    Debug,
+    /// Normal events: a login, a key rotation.
+    Info,
+    /// A refusal of credentials, a provider in trouble.
+    Warning,
+    /// Somebody has to act.
+    Error,
+}
+
+/// The log.
+pub trait Log: Send + Sync {
+    /// Writes one line. It holds no token and no secret; the callers see to that.
+    fn log(&self, level: Level, line: &str);
+}
+
+/// The world, as one bundle.
+#[derive(Clone)]
+pub struct World {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// HTTP to the provider.
+    pub transport: Arc<dyn Transport>,
+    /// Our tables.
+    pub store: Arc<dyn Store>,
+    /// MLflow's users.
+    pub users: Arc<dyn Users>,
+    /// Keeps the provider's metadata and keys fresh.
+    pub refresher: Arc<dyn Background>,
+    /// Does for the event loop what it may not wait for.
+    pub clerk: Arc<dyn Background>,
+    /// The log.
+    pub log: Arc<dyn Log>,
+}

@@ -1,0 +1,202 @@
+//! The engine as Python sees it: built on first use, once per process.
+
+use super::convert::Decision;
+use super::log::PythonLog;
+use super::users::PythonUsers;
+use crate::app::wire::Request;
+use crate::app::{App, answer};
+use crate::config::{self, Config, Facts, Fault};
+use crate::edge::background::Worker;
+use crate::edge::http::HttpTransport;
+use crate::edge::settings;
+use crate::edge::store::sqlite::SqliteStore;
+use crate::edge::system::{SystemClock, SystemEntropy};
+use crate::error::quote;
+use crate::ports::{Level, Log, World};
+use once_cell::sync::OnceCell;
+use pyo3::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+/// One engine for one process. Making it does nothing; the first decision builds it and starts its threads.
+#[pyclass(frozen, module = "mlflow_oidc._native")]
+pub struct Engine {
+    given: Mutex<Option<Given>>,
+    log: Arc<PythonLog>,
+    built: OnceCell<Result<Arc<App>, Vec<Fault>>>,
+}
+
+struct Given {
+    ini: Vec<(String, String)>,
+    admin_username: Option<String>,
+    database: Option<String>,
+    database_kind: String,
+    users: Py<PyAny>,
+}
+
+#[pymethods]
+impl Engine {
+    /// Takes what MLflow tells: the pairs of `[oidc]`, the bootstrap administrator, the path of the SQLite database (or
+    /// `None`) and its kind, the adapter to MLflow's users, and a logger.
+    #[new]
+    fn new(
+        ini: Vec<(String, String)>,
+        admin_username: Option<String>,
+        database: Option<String>,
+        database_kind: String,
+        users: Py<PyAny>,
+        logger: Py<PyAny>,
+    ) -> Self {
+        Self {
+            given: Mutex::new(Some(Given { ini, admin_username, database, database_kind, users })),
+            log: Arc::new(PythonLog::new(logger)),
+            built: OnceCell::new(),
+        }
+    }
+
+    /// Decides one request. It raises nothing: every fault is an answer.
+    #[pyo3(signature = (method, path, query, scheme, host, authorization, gateway_authorization, cookie, accept,
+        fetch_mode, fetch_site, origin, on_event_loop))]
+    #[allow(clippy::too_many_arguments)] // A request taken apart at the boundary; inside it is one value.
+    fn decide(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        path: &str,
+        query: &str,
+        scheme: &str,
+        host: &str,
+        authorization: Option<&str>,
+        gateway_authorization: Option<&str>,
+        cookie: Option<&str>,
+        accept: Option<&str>,
+        fetch_mode: Option<&str>,
+        fetch_site: Option<&str>,
+        origin: Option<&str>,
+        on_event_loop: bool,
+    ) -> Decision {
+        let request = Request {
+            method,
+            path,
+            query,
+            scheme,
+            host,
+            authorization,
+            gateway_authorization,
+            cookie,
+            accept,
+            fetch_mode,
+            fetch_site,
+            origin,
+            on_event_loop,
+        };
+        // The one place where the GIL is let go; the closure touches no Python object. Ports that need Python attach
+        // by themselves.
+        py.detach(|| self.decide_detached(&request)).into()
+    }
+}
+
+impl Engine {
+    fn decide_detached(&self, request: &Request<'_>) -> crate::app::wire::Decision {
+        let decided = catch_unwind(AssertUnwindSafe(|| match self.built.get_or_init(|| self.build()) {
+            Ok(app) => app.decide(request),
+            Err(faults) => crate::app::wire::Decision::Reply(answer::misconfigured(request, faults)),
+        }));
+        decided.unwrap_or_else(|_| {
+            self.log.log(Level::Error, "a fault in mlflow-oidc: the request was refused");
+            crate::app::wire::Decision::Reply(answer::broken(request))
+        })
+    }
+
+    fn build(&self) -> Result<Arc<App>, Vec<Fault>> {
+        let built = self.assemble();
+        if let Err(faults) = &built {
+            for fault in faults {
+                self.log.log(Level::Error, &format!("configuration: {fault}"));
+            }
+        }
+        built
+    }
+
+    fn assemble(&self) -> Result<Arc<App>, Vec<Fault>> {
+        let one = |key: &str, expected: &str, found: String| {
+            vec![Fault { key: key.to_owned(), expected: expected.to_owned(), found }]
+        };
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(given) = given else {
+            return Err(one("mlflow-oidc", "to be built once", "a second time".to_owned()));
+        };
+        let mut raw = settings::gather(given.ini);
+        for warning in &raw.warnings {
+            self.log.log(Level::Warning, &format!("configuration: {warning}"));
+        }
+        if given.database.is_none() {
+            let expected = "an SQLite file (sqlite:///basic_auth.db); other databases are not supported yet";
+            raw.fault("[mlflow] database_uri", expected, &quote(&given.database_kind));
+        }
+        let facts = Facts {
+            static_prefix: settings::mlflow_value("_MLFLOW_STATIC_PREFIX").unwrap_or_default(),
+            admin_username: given.admin_username,
+            allowed_hosts: settings::mlflow_value("MLFLOW_SERVER_ALLOWED_HOSTS")
+                .map(|hosts| hosts.split(',').map(|host| host.trim().to_owned()).collect())
+                .unwrap_or_default(),
+            flask_secret_key: settings::mlflow_secret("MLFLOW_FLASK_SERVER_SECRET_KEY"),
+            gateway_token: settings::mlflow_secret("_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"),
+        };
+        let config = config::parse(&raw, &facts)?;
+        let transport = transport(&config)?;
+        let refresher = Worker::new();
+        let clerk = Worker::new();
+        let store = SqliteStore::beside(Path::new(given.database.as_deref().unwrap_or_default()));
+        let world = World {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            transport: Arc::new(transport),
+            store: Arc::new(SqliteStore::new(store)),
+            users: Arc::new(PythonUsers::new(given.users)),
+            refresher: Arc::clone(&refresher) as Arc<_>,
+            clerk: Arc::clone(&clerk) as Arc<_>,
+            log: Arc::clone(&self.log) as Arc<_>,
+        };
+        let app = App::new(config, world)
+            .map_err(|error| one("mlflow-oidc", &error.expected, error.found.to_string()))?;
+        let app = Arc::new(app);
+        start(&refresher, "mlflow-oidc-keys", &app, App::refresh)?;
+        start(&clerk, "mlflow-oidc-users", &app, App::attend)?;
+        Ok(app)
+    }
+}
+
+fn transport(config: &Config) -> Result<HttpTransport, Vec<Fault>> {
+    let fault = |found: String| {
+        vec![Fault {
+            key: "OIDC_CA_BUNDLE".to_owned(),
+            expected: "a PEM file with certificates".to_owned(),
+            found: config
+                .ca_bundle
+                .as_deref()
+                .map_or_else(|| found.clone(), |path| format!("{}: {found}", quote(path))),
+        }]
+    };
+    let bundle = config.ca_bundle.as_deref().map(settings::read_bundle).transpose().map_err(fault)?;
+    HttpTransport::new(Duration::from_secs(config.http_timeout), bundle.as_deref()).map_err(fault)
+}
+
+/// Starts a thread that does one kind of round for as long as the engine lives.
+fn start(
+    worker: &Arc<Worker>,
+    name: &str,
+    app: &Arc<App>,
+    round: fn(&App) -> Duration,
+) -> Result<(), Vec<Fault>> {
+    let app: Weak<App> = Arc::downgrade(app);
+    worker.start(name, move || app.upgrade().map(|app| round(&app))).map_err(|error| {
+        vec![Fault {
+            key: "the system".to_owned(),
+            expected: "a thread".to_owned(),
+            found: error.to_string(),
+        }]
+    })
+}
