@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-MODULES = ("mlflow_oidc", "mlflow_oidc._native", "mlflow_oidc.cli", "auth.oidc_auth")
-FILES = ("mlflow_oidc/py.typed", "mlflow_oidc/_native.pyi", "auth/oidc_auth.py")
+# Those that work without an MLflow beside them. What MLflow calls needs its Flask.
+MODULES = ("mlflow_oidc", "mlflow_oidc._native", "mlflow_oidc.cli")
+FILES = ("mlflow_oidc/py.typed", "mlflow_oidc/_native.pyi", "mlflow_oidc/hook.py", "auth/oidc_auth.py")
 
 
 def main() -> None:

@@ -33,7 +33,8 @@ def run(*, check: bool, port: int | None) -> int:
     try:
         with ExitStack() as stack:
             folder = tempfile.TemporaryDirectory(prefix="mlflow-oidc-demo-", ignore_cleanup_errors=True)
-            servers = demo_servers.Servers.planned(Path(stack.enter_context(folder)), port)
+            place = Path(stack.enter_context(folder))
+            servers = demo_servers.Servers.planned(place, port, anywhere=check)
             try:
                 servers.start(stack, demo_people.PEOPLE, demo_people.GROUP)
                 if check:

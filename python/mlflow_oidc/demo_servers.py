@@ -54,14 +54,17 @@ class Servers:
     processes: list[Process] = field(default_factory=list)
 
     @classmethod
-    def planned(cls, folder: Path, port: int | None) -> Servers:
-        """Nothing runs yet, but the ports are known: the given one, the usual ones, or free ones."""
+    def planned(cls, folder: Path, port: int | None, *, anywhere: bool) -> Servers:
+        """Nothing runs yet, but the ports are known: the given one, the usual ones, or free ones.
+
+        `anywhere` is for a demo that nobody looks at: two of them at once must not take the same port.
+        """
         if port is not None and not is_free(port):
             raise DemoError(f"Port {port} is taken or not allowed. Choose another one, or leave --port out.")
         return cls(
             folder,
-            mlflow=f"http://{HOST}:{port or free_port(MLFLOW_PORT)}",
-            provider=f"http://{HOST}:{free_port(PROVIDER_PORT)}",
+            mlflow=f"http://{HOST}:{port or free_port(0 if anywhere else MLFLOW_PORT)}",
+            provider=f"http://{HOST}:{free_port(0 if anywhere else PROVIDER_PORT)}",
             mlflow_version=importlib.metadata.version("mlflow"),
         )
 
@@ -164,6 +167,8 @@ def environment(folder: Path) -> dict[str, str]:
         "NO_PROXY": HOST,
         "no_proxy": HOST,
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Nothing here runs jobs, and MLflow 3 would start seven more processes to wait for them.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     return kept | changed
 
@@ -212,7 +217,7 @@ def answers(url: str) -> bool:
 def tail(log: Path, lines: int = 40) -> str:
     """The end of a log, named, for a message."""
     kept = log.read_text(errors="replace").splitlines()[-lines:]
-    return "\n".join([f"The end of {log.name}:", *(f"  {line}" for line in kept)])
+    return "\n".join([f"The end of {log.name}:", *(f"  {line[:200]}" for line in kept)])
 
 
 def listen_at(url: str) -> list[str]:
@@ -221,13 +226,14 @@ def listen_at(url: str) -> list[str]:
 
 
 def free_port(preferred: int) -> int:
-    """The port that everybody expects, or another one that nobody uses."""
-    if is_free(preferred):
+    """The port that everybody expects, or another one that nobody uses; 0 expects none."""
+    if preferred and is_free(preferred):
         return preferred
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
-    print(f"Port {preferred} is taken, so {port} is used.")
+    if preferred:
+        print(f"Port {preferred} is taken, so {port} is used.")
     return port
 
 
