@@ -53,6 +53,7 @@ codes! {
     SessionEnded "session_ended" Caller "Your session has ended. Sign in again.";
     AuthorizationScheme "authorization_scheme" Caller "This Authorization scheme is not supported. Send 'Bearer <JWT>'.";
     BasicAuthDisabled "basic_auth_disabled" Caller "User names and passwords are switched off on this server. Send 'Bearer <JWT>'.";
+    AccountWithoutPassword "account_without_password" Caller "This account signs in at the provider and has no password. Send 'Bearer <JWT>'.";
     TokenTooLarge "token_too_large" Caller "The token is too large.";
     TokenMalformed "token_malformed" Caller "The bearer token is not a signed JWT.";
     TokenEncrypted "token_encrypted" Caller "The token is encrypted (JWE); a signed JWT is needed.";
@@ -114,6 +115,8 @@ pub struct Error {
     pub expected: Cow<'static, str>,
     /// What came instead.
     pub found: Cow<'static, str>,
+    /// Who has to act; the catalogue's party unless somebody else brought the bad input.
+    pub party: Party,
 }
 
 /// The result of everything that can be refused.
@@ -126,7 +129,13 @@ impl Error {
         expected: impl Into<Cow<'static, str>>,
         found: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { code, expected: expected.into(), found: found.into() }
+        Self { code, expected: expected.into(), found: found.into(), party: code.party() }
+    }
+
+    /// The same refusal with another party at fault: a bad ID token is not the doing of the person who logs in.
+    #[must_use]
+    pub fn by(self, party: Party) -> Self {
+        Self { party, ..self }
     }
 
     /// A fault of our own that no input should be able to cause.

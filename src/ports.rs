@@ -74,6 +74,8 @@ pub struct IdentityRow {
     pub groups: Option<Vec<String>>,
     /// When they were seen, in seconds since 1970.
     pub checked_at: i64,
+    /// Whether the MLflow user was made by a login, not by somebody with a password.
+    pub made_here: bool,
 }
 
 /// A browser's session.
@@ -121,16 +123,22 @@ pub trait Store: Send + Sync {
         subject: &str,
         patience: Patience,
     ) -> Result<Option<IdentityRow>, StoreFault>;
+    /// The identity that a user name is bound to.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn identity_of_user(&self, username: &str, patience: Patience)
+    -> Result<Option<IdentityRow>, StoreFault>;
     /// Binds a new identity. The winner of a race decides the row.
     ///
     /// # Errors
     /// `StoreFault`.
     fn bind(&self, row: &IdentityRow) -> Result<Bound, StoreFault>;
-    /// Notes the groups seen last.
+    /// Notes what may change: the groups seen last, and whether the user was made by a login.
     ///
     /// # Errors
     /// `StoreFault`.
-    fn note_groups(&self, row: &IdentityRow) -> Result<(), StoreFault>;
+    fn note(&self, row: &IdentityRow) -> Result<(), StoreFault>;
     /// Adds a session and removes those that have expired.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-"""The name that ``basic_auth.ini`` gives: ``authorization_function = auth.oidc_auth:authenticate_request``."""
+"""The name in ``basic_auth.ini``: ``authorization_function = auth.oidc_auth:authenticate_request``."""
 
 from mlflow_oidc.hook import authenticate_request
 

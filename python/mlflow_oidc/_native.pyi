@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from logging import Logger
 from typing import final
 
+from mlflow_oidc.hook import RequestParts
 from mlflow_oidc.users import Users
+
+__all__ = [
+    "Decision",
+    "Engine",
+    "__version__",
+    "catalogue_markdown",
+    "settings_markdown",
+    "settings_sample_ini",
+]
 
 __version__: str
 
@@ -30,7 +40,7 @@ class Decision:
 
 @final
 class Engine:
-    """One engine for one process. Making it does nothing; the first decision builds it and starts its threads."""
+    """One engine for one process. Making it does nothing; the first decision builds it."""
 
     def __new__(
         cls,
@@ -41,23 +51,10 @@ class Engine:
         users: Users,
         logger: Logger,
     ) -> Engine: ...
-    def decide(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        scheme: str,
-        host: str,
-        authorization: str | None,
-        gateway_authorization: str | None,
-        cookie: str | None,
-        accept: str | None,
-        fetch_mode: str | None,
-        fetch_site: str | None,
-        origin: str | None,
-        on_event_loop: bool,
-    ) -> Decision:
+    def decide(self, parts: RequestParts) -> Decision:
         """Decides one request. It raises nothing: every fault is an answer."""
+    def admit_password_user(self, parts: RequestParts, username: str) -> Decision:
+        """Decides about somebody whose password MLflow has found right."""
 
 def settings_sample_ini() -> str:
     """The ``[oidc]`` section of the documented sample ``basic_auth.ini``."""

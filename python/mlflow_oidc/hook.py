@@ -1,7 +1,7 @@
-"""The function that MLflow calls, and nothing that decides: a request is taken apart, the answer put together.
+"""The function that MLflow calls, and nothing that decides: a request is taken apart, an answer put together.
 
-MLflow calls it two to six times in one HTTP request, from a worker thread or, on its FastAPI-native routes, from the
-event loop's own thread in a synthetic Flask request. It raises nothing: every fault is a Response.
+MLflow calls it two to six times in one HTTP request, from a worker thread or, on its FastAPI-native routes,
+from the event loop's own thread in a synthetic Flask request. It raises nothing: every fault is a Response.
 """
 
 import configparser
@@ -11,7 +11,7 @@ import os
 import threading
 from asyncio import _get_running_loop
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from flask import Response, g, request
 from werkzeug.datastructures import Authorization
@@ -19,7 +19,17 @@ from werkzeug.datastructures import Authorization
 from mlflow_oidc._native import Decision, Engine
 from mlflow_oidc.users import Users
 
-logger = logging.getLogger("mlflow_oidc")
+Header: TypeAlias = str | None
+# Method, path, query, scheme and host; then Authorization, X-MLflow-Authorization, Cookie, Accept,
+# Sec-Fetch-Mode, Sec-Fetch-Site and Origin; then whether an event loop runs in this thread.
+RequestParts: TypeAlias = tuple[
+    tuple[str, str, str, str, str],
+    tuple[Header, Header, Header, Header, Header, Header, Header],
+    bool,
+]
+
+# Below MLflow's own logger, so that its handler, format and level are ours without any set-up.
+logger = logging.getLogger("mlflow.oidc")
 
 _engine: Engine | None = None
 _engine_lock = threading.Lock()
@@ -30,14 +40,15 @@ def authenticate_request() -> Authorization | Response:
     """Says who the current Flask request is.
 
     Returns:
-        ``Authorization`` with the ``username`` of a row of MLflow's ``users``, or the ``Response`` to send instead.
-        Whoever is not authenticated gets a status of 400 or more on every path that MLflow knows: MLflow runs its
-        after-request hooks, which change permissions, on any other answer.
+        ``Authorization`` with the ``username`` of a row of MLflow's ``users``, or the ``Response`` to send
+        instead. Whoever is not authenticated gets a status of 400 or more on every path that MLflow knows:
+        MLflow runs its after-request hooks, which change permissions, on any other answer.
     """
     answer: Authorization | Response | None = g.get("mlflow_oidc_answer")
     if answer is None:
         try:
-            answer = _answer(_decide())
+            parts = _take_apart()
+            answer = _answer(_current_engine().decide(parts), parts)
         except Exception:
             logger.exception("a fault in mlflow-oidc: the request was refused")
             answer = _broken()
@@ -46,49 +57,59 @@ def authenticate_request() -> Authorization | Response:
     return answer
 
 
-def _decide() -> Decision:
-    environ = request.environ
-    header = environ.get
-    return _current_engine().decide(
-        request.method,
-        request.path,
-        header("QUERY_STRING", ""),
-        header("wsgi.url_scheme", "http"),
-        header("HTTP_HOST", ""),
-        header("HTTP_AUTHORIZATION"),
-        header("HTTP_X_MLFLOW_AUTHORIZATION"),
-        header("HTTP_COOKIE"),
-        header("HTTP_ACCEPT"),
-        header("HTTP_SEC_FETCH_MODE"),
-        header("HTTP_SEC_FETCH_SITE"),
-        header("HTTP_ORIGIN"),
+def _take_apart() -> RequestParts:
+    header = request.environ.get
+    return (
+        (
+            request.method,
+            request.path,
+            header("QUERY_STRING", ""),
+            header("wsgi.url_scheme", "http"),
+            header("HTTP_HOST", ""),
+        ),
+        (
+            header("HTTP_AUTHORIZATION"),
+            header("HTTP_X_MLFLOW_AUTHORIZATION"),
+            header("HTTP_COOKIE"),
+            header("HTTP_ACCEPT"),
+            header("HTTP_SEC_FETCH_MODE"),
+            header("HTTP_SEC_FETCH_SITE"),
+            header("HTTP_ORIGIN"),
+        ),
         _get_running_loop() is not None,
     )
 
 
-def _answer(decision: Decision) -> Authorization | Response:
+def _answer(decision: Decision, parts: RequestParts) -> Authorization | Response:
     if decision.username is not None:
         authorization = Authorization("basic", {"username": decision.username})
         # MLflow's job submitters read the user from here, and would find nobody for a bearer or a cookie.
         request.authorization = authorization
         return authorization
     if decision.basic is not None:
-        return _check_password(decision.basic)
+        return _check_password(decision.basic, parts)
     return Response(decision.body, status=decision.status, headers=decision.headers)
 
 
-def _check_password(header: str) -> Authorization | Response:
+def _check_password(header: str, parts: RequestParts) -> Authorization | Response:
     from mlflow.server.auth import authenticate_request_basic_auth
 
     if header != request.environ.get("HTTP_AUTHORIZATION"):
         # At the gateway the credentials for MLflow stand in a header of their own.
         request.authorization = Authorization.from_header(header)
     answer: Authorization | Response = authenticate_request_basic_auth()
-    return answer
+    if not isinstance(answer, Authorization):
+        return answer
+    decision = _current_engine().admit_password_user(parts, answer.username or "")
+    return answer if decision.username is not None else _answer(decision, parts)
 
 
 def _broken() -> Response:
-    body = {"error_code": "INTERNAL_ERROR", "message": "A fault in mlflow-oidc. [internal]", "code": "internal"}
+    body = {
+        "error_code": "INTERNAL_ERROR",
+        "message": "A fault in mlflow-oidc. [internal]",
+        "code": "internal",
+    }
     return Response(json.dumps(body), status=500, mimetype="application/json")
 
 
@@ -143,8 +164,8 @@ def _database(uri: str) -> tuple[str | None, str]:
 
 
 def _after_fork() -> None:
-    # A child has the parent's memory but not its threads, and must not touch its SQLite connections: it keeps the
-    # parent's engine unused (closing the connections is what breaks them) and builds its own on first use.
+    # A child has the parent's memory but not its threads, and must not touch its SQLite connections: it keeps
+    # the parent's engine unused (closing the connections is what breaks them) and builds its own when asked.
     global _engine, _engine_lock
     if _engine is not None:
         _engines_of_the_parent.append(_engine)

@@ -1,7 +1,7 @@
 """MLflow's ``users`` table, through the engine that MLflow itself opened.
 
-The four columns are the same in every MLflow from 2.9 on. Going through MLflow's engine keeps its drivers, its TLS and
-its pool, and for SQLite the one copy of the library that may open that file in this process.
+The four columns are the same in every MLflow from 2.9 on. Going through MLflow's engine keeps its drivers,
+its TLS and its pool, and for SQLite the one copy of the library that may open that file in this process.
 """
 
 import time
@@ -29,7 +29,9 @@ class Users:
 
     def find(self, username: str) -> tuple[str, bool] | None:
         """The password hash and the admin flag of a user, or ``None``."""
-        query = sqlalchemy.select(_USERS.c.password_hash, _USERS.c.is_admin).where(_USERS.c.username == username)
+        query = sqlalchemy.select(_USERS.c.password_hash, _USERS.c.is_admin).where(
+            _USERS.c.username == username
+        )
         row = self._run(lambda connection: connection.execute(query).first())
         return None if row is None else (str(row[0] or ""), bool(row[1]))
 

@@ -15,6 +15,7 @@ const fn status(code: Code) -> (u16, &'static str, Option<u32>) {
         | Code::SessionEnded
         | Code::AuthorizationScheme
         | Code::BasicAuthDisabled
+        | Code::AccountWithoutPassword
         | Code::TokenTooLarge
         | Code::TokenMalformed
         | Code::TokenEncrypted
@@ -57,7 +58,7 @@ const fn status(code: Code) -> (u16, &'static str, Option<u32>) {
 /// What the caller may read beside the sentence: both sides where the caller's own token or the operator's own setting
 /// is at fault, nothing of what the provider or the database said.
 fn detail(error: &Error) -> Option<String> {
-    match error.code.party() {
+    match error.party {
         Party::Caller if error.code == Code::NoCredentials => None,
         Party::Caller | Party::Operator => {
             Some(format!("Expected {}; found {}.", error.expected, error.found))
@@ -74,7 +75,11 @@ pub fn reply(
     place: &Place,
     set_cookie: Option<String>,
 ) -> Reply {
-    let (status, error_code, retry_after) = status(error.code);
+    let (status, error_code, retry_after) = match (error.party, error.code.party()) {
+        // A token that the provider handed us itself: the person cannot mend it by coming with a better one.
+        (Party::Provider, Party::Caller) => status(Code::ProviderAnswer),
+        _ => status(error.code),
+    };
     let mut reply = if request.is_navigation() {
         page(request, error, status, site, place)
     } else {
@@ -108,7 +113,7 @@ fn page(request: &Request<'_>, error: &Error, status: u16, site: Option<&Site>, 
             let next = return_to::from_request(&request.path_and_query(), place, site);
             pages::sign_in(status, site, &next)
         }
-        _ => pages::refusal(status, error.code, detail(error).as_deref(), site),
+        _ => pages::refusal(status, error, detail(error).as_deref(), site),
     }
 }
 
@@ -128,7 +133,7 @@ fn challenge(error: &Error, site: Option<&Site>) -> String {
 
 /// The line for the log, and how loud it is. Foreign text in it has passed [`crate::error::quote`].
 pub fn log_line(request: &Request<'_>, error: &Error) -> (Level, String) {
-    let level = match (error.code, error.code.party()) {
+    let level = match (error.code, error.party) {
         (Code::NoCredentials | Code::SessionEnded | Code::ProviderPending, _) => Level::Debug,
         (_, Party::Caller | Party::Provider) => Level::Warning,
         (_, Party::Operator | Party::Database | Party::Us) => Level::Error,
@@ -138,7 +143,7 @@ pub fn log_line(request: &Request<'_>, error: &Error) -> (Level, String) {
         request.method,
         crate::error::quote(request.path),
         error.code,
-        error.code.party(),
+        error.party,
         error.expected,
         error.found
     );

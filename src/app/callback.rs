@@ -2,9 +2,10 @@
 
 use super::login::ATTEMPT_LIFETIME;
 use super::wire::{Decision, Reply, Request};
-use super::{App, provider, users};
+use super::{App, browser, provider, users};
 use crate::config::Site;
-use crate::error::{Code, Error, Result, quote};
+use crate::error::{Code, Error, Party, Result, quote};
+use crate::jose::Verified;
 use crate::oidc::callback::CallbackQuery;
 use crate::oidc::{claims, id_token, token};
 use crate::ports::{Level, SessionRow};
@@ -24,9 +25,17 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     let mut cookie = app.cookie(request);
     let state = query.state().ok_or_else(|| Error::internal("a parsed callback without state"))?;
     // Login CSRF: an answer that this browser did not ask for would sign it in as the attacker.
-    let attempt = cookie.take(state).ok_or_else(|| {
-        Error::new(Code::LoginUnknown, "a 'state' of a login begun in this browser", "another one")
-    })?;
+    let Some(attempt) = cookie.take(state) else {
+        // Several tabs may have begun at once and one of them is through already: that one is good for all.
+        if browser::current(app, request).is_ok() {
+            return Ok(Decision::Reply(Reply::redirect(302, site.url("/"))));
+        }
+        return Err(Error::new(
+            Code::LoginUnknown,
+            "a 'state' of a login begun in this browser",
+            "another one",
+        ));
+    };
     // From here on the login is used up, whatever comes of it; a session that is there stays until a new one is made.
     match finish(app, request, &site, query, &attempt) {
         Ok((session, next)) => {
@@ -75,7 +84,29 @@ fn finish(
         provider::send(app, &token_request)?
     };
     let tokens = token::judge(&answer)?;
-    let (verified, _) = provider::verify_token(app, tokens.id_token.expose(), request.on_event_loop)?;
+    let verified = verify_id_token(app, request, &tokens, attempt)?;
+    let identity = app.config.rules.identify(verified.claims())?;
+    app.config.rules.admit(identity.groups.as_deref())?;
+    let provider_sid = claims::optional_text(verified.claims(), "sid")?.map(str::to_owned);
+    let admitted = users::settle(app, identity)?;
+    let session = begin_session(app, &admitted, provider_sid, &tokens.id_token)?;
+    app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
+    Ok((session, attempt.next.clone()))
+}
+
+/// The ID token of the answer, verified and judged; what is wrong with it is the provider's fault.
+fn verify_id_token(
+    app: &App,
+    request: &Request<'_>,
+    tokens: &token::Tokens,
+    attempt: &Attempt,
+) -> Result<Verified> {
+    let blame = |error: Error| match error.code.party() {
+        Party::Caller => error.by(Party::Provider),
+        _ => error,
+    };
+    let (verified, _) =
+        provider::verify_token(app, tokens.id_token.expose(), request.on_event_loop).map_err(blame)?;
     let expected = id_token::Expectation {
         issuer: &app.config.issuer,
         client_id: &app.config.client_id,
@@ -84,14 +115,8 @@ fn finish(
         now: app.now(),
         skew: app.config.skew,
     };
-    id_token::check(&verified, &expected)?;
-    let identity = app.config.rules.identify(verified.claims())?;
-    app.config.rules.admit(identity.groups.as_deref())?;
-    let provider_sid = claims::optional_text(verified.claims(), "sid")?.map(str::to_owned);
-    let admitted = users::settle(app, identity)?;
-    let session = begin_session(app, &admitted, provider_sid, &tokens.id_token)?;
-    app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
-    Ok((session, attempt.next.clone()))
+    id_token::check(&verified, &expected).map_err(blame)?;
+    Ok(verified)
 }
 
 fn begin_session(

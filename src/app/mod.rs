@@ -68,6 +68,17 @@ impl App {
         }
     }
 
+    /// Decides about somebody whose password MLflow has found right: accounts that a login made have none to use.
+    ///
+    /// It comes after MLflow's check, with the name that MLflow's own parser read, so that no difference between two
+    /// parsers of the header can be used.
+    pub fn admit_password_user(&self, request: &Request<'_>, username: &str) -> Decision {
+        match users::check_password_allowed(self, username, request.on_event_loop) {
+            Ok(()) => Decision::Allow { username: username.to_owned() },
+            Err(error) => self.refuse(request, &error, None),
+        }
+    }
+
     /// One round of the refresher: fetches metadata and keys that are due. Returns how long it may sleep. It blocks.
     pub fn refresh(&self) -> Duration {
         provider::refresh(self)

@@ -2,7 +2,7 @@
 
 use super::wire::Reply;
 use crate::config::Site;
-use crate::error::{Code, Party};
+use crate::error::{Code, Error, Party};
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -51,17 +51,21 @@ pub fn sign_in(status: u16, site: &Site, next: &str) -> Reply {
 }
 
 /// A refusal in words.
-pub fn refusal(status: u16, code: Code, detail: Option<&str>, site: Option<&Site>) -> Reply {
-    let title = match (status, code.party()) {
+pub fn refusal(status: u16, error: &Error, detail: Option<&str>, site: Option<&Site>) -> Reply {
+    let code = error.code;
+    let title = match (status, error.party) {
         (403, _) => "You cannot use this MLflow",
         (400..=499, _) => "This did not work",
         (_, Party::Operator) => "Sign-in is not set up correctly",
         _ => "Sign-in is not possible now",
     };
     // Only where trying again can help; a configuration does not mend itself.
-    let again = site.filter(|_| code.party() != Party::Operator && code.party() != Party::Us);
+    let again = site.filter(|_| !matches!(error.party, Party::Operator | Party::Us));
     let body = html! {
         h1 { (title) }
+        @if error.party == Party::Provider && code.party() == Party::Caller {
+            p { "The provider's ID token was refused." }
+        }
         p { (code.sentence()) }
         @if let Some(detail) = detail { p.detail { (detail) } }
         @if let Some(site) = again {

@@ -5,7 +5,7 @@ use super::{App, bearer, browser, callback, login, logout, resource};
 use crate::config::site::CALLBACK;
 use crate::error::{Code, Error, Result, quote};
 use crate::oidc::callback::CallbackQuery;
-use crate::secret::same;
+use crate::secret::{Secret, same};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -109,16 +109,16 @@ fn gateway(app: &App, request: &Request<'_>) -> Result<Option<Decision>> {
     request.gateway_authorization.map(|header| by_header(app, request, header)).transpose()
 }
 
-/// The user of MLflow's internal gateway token: `Basic user:token`, the token made by the server at its start. Good at
-/// the gateway only; MLflow 3.15 to 3.17 leave it to the custom function.
+/// The user of MLflow's internal gateway token: `Basic user:token` (RFC 7617), the token made by the server at its
+/// start. Good at the gateway only; MLflow 3.15 to 3.17 leave it to the custom function.
 fn internal_user(app: &App, header: &str) -> Option<String> {
     let expected = app.config.gateway_token.as_ref()?;
     let (scheme, encoded) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("Basic") {
         return None;
     }
-    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    let (username, token) = decoded.split_once(':')?;
+    let decoded = Secret::new(String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?);
+    let (username, token) = decoded.expose().split_once(':')?;
     let good = same(token.as_bytes(), expected.expose().as_bytes()) && !username.is_empty();
     good.then(|| username.to_owned())
 }

@@ -150,41 +150,45 @@ pub fn prepared(app: &App, on_event_loop: bool) -> Result<()> {
 /// `username_taken`, `account_protected`, `database_unavailable`.
 pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
     prepared(app, false)?;
-    let is_admin = app.config.rules.is_admin(identity.groups.as_deref());
-    let row = match app.world.store.identity(&identity.issuer, &identity.subject, Patience::Wait)? {
+    let wanted = app.config.rules.is_admin(identity.groups.as_deref());
+    let store = &app.world.store;
+    let mut row = match store.identity(&identity.issuer, &identity.subject, Patience::Wait)? {
         Some(row) => row,
-        None => bind(app, &identity, is_admin)?,
+        None => bind(app, &identity, wanted)?,
     };
-    let username = row.username.clone();
-    let is_admin = match app.world.users.find(&username)? {
+    let before = row.clone();
+    let is_admin = match app.world.users.find(&row.username)? {
+        Some(found) => follow_admin(app, &row, &found, wanted)?,
         // New, or removed in MLflow since: who the provider vouches for is made anew.
         None => {
-            let user = UserRow { password_hash: NO_PASSWORD.to_owned(), is_admin: is_admin.unwrap_or(false) };
-            if app.world.users.create(&username, &user)? {
-                app.log(
-                    Level::Info,
-                    &format!("made the MLflow user {} (admin: {})", quote(&username), user.is_admin),
-                );
-                user.is_admin
-            } else {
-                // Somebody was faster: most likely we ourselves, in another thread or worker.
-                let gone = || StoreFault::Failed("the user was made and removed meanwhile".to_owned());
-                let found = app.world.users.find(&username)?.ok_or_else(gone)?;
-                follow_admin(app, &username, &found, is_admin)?
-            }
+            let user = UserRow { password_hash: NO_PASSWORD.to_owned(), is_admin: wanted.unwrap_or(false) };
+            row.made_here = true;
+            make(app, &row, &user, wanted)?
         }
-        Some(found) => follow_admin(app, &username, &found, is_admin)?,
     };
     // A token without groups has nothing to say about them, and must not wipe what another one said.
-    if identity.groups.is_some() && row.groups != identity.groups {
-        app.world.store.note_groups(&IdentityRow {
-            groups: identity.groups.clone(),
-            checked_at: app.now(),
-            ..row
-        })?;
+    if identity.groups.is_some() {
+        row.groups.clone_from(&identity.groups);
     }
-    remember(app, &identity, &username, Some(is_admin), app.now());
-    Ok(Admitted { identity, username })
+    if row != before {
+        row.checked_at = app.now();
+        store.note(&row)?;
+    }
+    remember(app, &identity, &row.username, Some(is_admin), app.now());
+    Ok(Admitted { identity, username: row.username })
+}
+
+/// Adds the MLflow user; returns its admin flag.
+fn make(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<bool>) -> Result<bool> {
+    let username = &row.username;
+    if app.world.users.create(username, user)? {
+        app.log(Level::Info, &format!("made the MLflow user {} (admin: {})", quote(username), user.is_admin));
+        return Ok(user.is_admin);
+    }
+    // Somebody was faster: most likely we ourselves, in another thread or worker.
+    let gone = || StoreFault::Failed("the user was made and removed meanwhile".to_owned());
+    let found = app.world.users.find(username)?.ok_or_else(gone)?;
+    follow_admin(app, row, &found, wanted)
 }
 
 fn remember(app: &App, identity: &Identity, username: &str, is_admin: Option<bool>, checked_at: i64) {
@@ -192,15 +196,16 @@ fn remember(app: &App, identity: &Identity, username: &str, is_admin: Option<boo
     app.people.seen.insert(key(identity), seen);
 }
 
-/// Whether the account was made here and has no password of its own.
+/// Whether a row of MLflow's says that a login made it. For rows that no identity is bound to (any more); a bound one
+/// knows it by itself, since its user may have been given a password in MLflow.
 fn is_ours(user: &UserRow) -> bool {
-    user.password_hash.starts_with("oidc:")
+    user.password_hash == NO_PASSWORD
 }
 
 /// The first login of an identity: may it have this user name?
 fn bind(app: &App, identity: &Identity, is_admin: Option<bool>) -> Result<IdentityRow> {
     let username = &identity.username;
-    let is_bootstrap_admin = app.config.admin_username.as_deref() == Some(username);
+    let is_bootstrap_admin = app.config.admin_username.as_ref() == Some(username);
     let existing = app.world.users.find(username)?;
     // The administrator whom MLflow itself makes is never anybody's by name alone: a user who may choose the username
     // claim at the provider would choose 'admin'.
@@ -213,8 +218,8 @@ fn bind(app: &App, identity: &Identity, is_admin: Option<bool>) -> Result<Identi
             "somebody else",
         ));
     }
-    if let Some(user) = existing
-        && !is_ours(&user)
+    if let Some(user) = &existing
+        && !is_ours(user)
         && !app.config.link_existing_users
     {
         return Err(Error::new(
@@ -232,6 +237,7 @@ fn bind(app: &App, identity: &Identity, is_admin: Option<bool>) -> Result<Identi
         username: username.clone(),
         groups: identity.groups.clone(),
         checked_at: app.now(),
+        made_here: existing.as_ref().is_none_or(is_ours),
     };
     match app.world.store.bind(&row)? {
         Bound::Row(row) => Ok(row),
@@ -245,11 +251,10 @@ fn bind(app: &App, identity: &Identity, is_admin: Option<bool>) -> Result<Identi
 
 /// Writes the admin flag where it differs, except that no login ever takes it from a local administrator; returns what
 /// it is now.
-fn follow_admin(app: &App, username: &str, user: &UserRow, is_admin: Option<bool>) -> Result<bool> {
-    let Some(wanted) = is_admin.filter(|wanted| *wanted != user.is_admin) else {
-        return Ok(user.is_admin);
-    };
-    if !wanted && (!is_ours(user) || app.config.admin_username.as_deref() == Some(username)) {
+fn follow_admin(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<bool>) -> Result<bool> {
+    let username = &row.username;
+    let Some(wanted) = wanted.filter(|wanted| *wanted != user.is_admin) else { return Ok(user.is_admin) };
+    if !wanted && (!row.made_here || app.config.admin_username.as_ref() == Some(username)) {
         return Err(Error::new(
             Code::AccountProtected,
             format!("a member of the admin group for the local administrator {}", quote(username)),
@@ -267,4 +272,24 @@ fn follow_admin(app: &App, username: &str, user: &UserRow, is_admin: Option<bool
 /// `database_unavailable`.
 pub fn exists(app: &App, username: &str) -> Result<bool> {
     Ok(app.world.users.find(username)?.is_some())
+}
+
+/// Refuses user name and password for accounts that a login made.
+///
+/// MLflow lets users set a password for themselves; one that outlives the membership at the provider would be a side
+/// door. It waits for no lock on the event loop.
+///
+/// # Errors
+/// `account_without_password`, `database_unavailable`.
+pub fn check_password_allowed(app: &App, username: &str, on_event_loop: bool) -> Result<()> {
+    prepared(app, on_event_loop)?;
+    let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
+    match app.world.store.identity_of_user(username, patience)? {
+        Some(row) if row.made_here => Err(Error::new(
+            Code::AccountWithoutPassword,
+            "a bearer token, or an account that MLflow's administrator made",
+            format!("a password for {}", quote(username)),
+        )),
+        _ => Ok(()),
+    }
 }

@@ -73,7 +73,7 @@ pub enum Decision {
         /// A row of MLflow's `users`.
         username: String,
     },
-    /// MLflow itself checks user name and password.
+    /// MLflow itself checks user name and password; then [`super::App::admit_password_user`] has the last word.
     Basic {
         /// The header that holds them; at the gateway it need not be `Authorization`.
         authorization: String,

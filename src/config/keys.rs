@@ -121,7 +121,8 @@ pub fn sample_ini() -> String {
         let _ = writeln!(out, "\n# {}", key.help);
         let _ = writeln!(out, "# {} ({})", key.env(), key.default_words());
         let value = if key.example.is_empty() { key.default } else { key.example };
-        let _ = writeln!(out, "{}{} = {value}", if required { "" } else { "# " }, key.name);
+        let line = format!("{}{} = {value}", if required { "" } else { "# " }, key.name);
+        let _ = writeln!(out, "{}", line.trim_end());
     }
     out
 }

@@ -1,7 +1,38 @@
-//! What `decide` answers, for Python.
+//! What is asked and what is answered, between Python and Rust.
 
 use crate::app::wire;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+
+type Line = (PyBackedStr, PyBackedStr, PyBackedStr, PyBackedStr, PyBackedStr);
+type Header = Option<PyBackedStr>;
+type Headers = (Header, Header, Header, Header, Header, Header, Header);
+
+/// A request as the hook has taken it apart, in the order of [`wire::Request`]. The text stays Python's.
+#[derive(FromPyObject)]
+pub struct Parts(Line, Headers, bool);
+
+impl Parts {
+    pub fn request(&self) -> wire::Request<'_> {
+        let (method, path, query, scheme, host) = &self.0;
+        let (authorization, gateway_authorization, cookie, accept, fetch_mode, fetch_site, origin) = &self.1;
+        wire::Request {
+            method,
+            path,
+            query,
+            scheme,
+            host,
+            authorization: authorization.as_deref(),
+            gateway_authorization: gateway_authorization.as_deref(),
+            cookie: cookie.as_deref(),
+            accept: accept.as_deref(),
+            fetch_mode: fetch_mode.as_deref(),
+            fetch_site: fetch_site.as_deref(),
+            origin: origin.as_deref(),
+            on_event_loop: self.2,
+        }
+    }
+}
 
 /// What becomes of a request: exactly one of `username`, `basic` and `status` is set.
 #[pyclass(frozen, module = "mlflow_oidc._native")]

@@ -1,9 +1,9 @@
 //! The engine as Python sees it: built on first use, once per process.
 
-use super::convert::Decision;
+use super::convert::{Decision, Parts};
 use super::log::PythonLog;
 use super::users::PythonUsers;
-use crate::app::wire::Request;
+use crate::app::wire::{self, Request};
 use crate::app::{App, answer};
 use crate::config::{self, Config, Facts, Fault};
 use crate::edge::background::Worker;
@@ -56,58 +56,39 @@ impl Engine {
         }
     }
 
-    /// Decides one request. It raises nothing: every fault is an answer.
-    #[pyo3(signature = (method, path, query, scheme, host, authorization, gateway_authorization, cookie, accept,
-        fetch_mode, fetch_site, origin, on_event_loop))]
-    #[allow(clippy::too_many_arguments)] // A request taken apart at the boundary; inside it is one value.
-    fn decide(
-        &self,
-        py: Python<'_>,
-        method: &str,
-        path: &str,
-        query: &str,
-        scheme: &str,
-        host: &str,
-        authorization: Option<&str>,
-        gateway_authorization: Option<&str>,
-        cookie: Option<&str>,
-        accept: Option<&str>,
-        fetch_mode: Option<&str>,
-        fetch_site: Option<&str>,
-        origin: Option<&str>,
-        on_event_loop: bool,
-    ) -> Decision {
-        let request = Request {
-            method,
-            path,
-            query,
-            scheme,
-            host,
-            authorization,
-            gateway_authorization,
-            cookie,
-            accept,
-            fetch_mode,
-            fetch_site,
-            origin,
-            on_event_loop,
-        };
-        // The one place where the GIL is let go; the closure touches no Python object. Ports that need Python attach
-        // by themselves.
-        py.detach(|| self.decide_detached(&request)).into()
+    /// Decides one request, taken apart by the hook. It raises nothing: every fault is an answer.
+    fn decide(&self, py: Python<'_>, parts: Parts) -> Decision {
+        let request = parts.request();
+        self.detached(py, &request, |app| app.decide(&request))
+    }
+
+    /// Decides about somebody whose password MLflow has found right.
+    fn admit_password_user(&self, py: Python<'_>, parts: Parts, username: &str) -> Decision {
+        let request = parts.request();
+        self.detached(py, &request, |app| app.admit_password_user(&request, username))
     }
 }
 
 impl Engine {
-    fn decide_detached(&self, request: &Request<'_>) -> crate::app::wire::Decision {
-        let decided = catch_unwind(AssertUnwindSafe(|| match self.built.get_or_init(|| self.build()) {
-            Ok(app) => app.decide(request),
-            Err(faults) => crate::app::wire::Decision::Reply(answer::misconfigured(request, faults)),
-        }));
-        decided.unwrap_or_else(|_| {
-            self.log.log(Level::Error, "a fault in mlflow-oidc: the request was refused");
-            crate::app::wire::Decision::Reply(answer::broken(request))
-        })
+    /// The one place where the GIL is let go; `decide` touches no Python object. Ports that need Python attach by
+    /// themselves.
+    fn detached(
+        &self,
+        py: Python<'_>,
+        request: &Request<'_>,
+        decide: impl FnOnce(&App) -> wire::Decision + Send,
+    ) -> Decision {
+        let decided = py.detach(|| {
+            catch_unwind(AssertUnwindSafe(|| match self.built.get_or_init(|| self.build()) {
+                Ok(app) => decide(app),
+                Err(faults) => wire::Decision::Reply(answer::misconfigured(request, faults)),
+            }))
+            .unwrap_or_else(|_| {
+                self.log.log(Level::Error, "a fault in mlflow-oidc: the request was refused");
+                wire::Decision::Reply(answer::broken(request))
+            })
+        });
+        decided.into()
     }
 
     fn build(&self) -> Result<Arc<App>, Vec<Fault>> {

@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS oidc_identities (
     username TEXT NOT NULL UNIQUE,
     groups TEXT,
     checked_at INTEGER NOT NULL,
+    made_here INTEGER NOT NULL,
     PRIMARY KEY (issuer, subject)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS oidc_sessions (
@@ -105,6 +106,7 @@ fn identity_row(row: &Row<'_>) -> rusqlite::Result<IdentityRow> {
         // What cannot be read counts as not told: it opens no door.
         groups: groups.and_then(|text| serde_json::from_str::<Vec<String>>(&text).ok()),
         checked_at: row.get("checked_at")?,
+        made_here: row.get("made_here")?,
     })
 }
 
@@ -155,13 +157,33 @@ impl Store for SqliteStore {
         self.with(patience, |connection| find_identity(connection, issuer, subject))
     }
 
+    fn identity_of_user(
+        &self,
+        username: &str,
+        patience: Patience,
+    ) -> Result<Option<IdentityRow>, StoreFault> {
+        self.with(patience, |connection| {
+            connection
+                .prepare_cached("SELECT * FROM oidc_identities WHERE username = ?1")?
+                .query_row(params![username], identity_row)
+                .optional()
+        })
+    }
+
     fn bind(&self, row: &IdentityRow) -> Result<Bound, StoreFault> {
         self.with(Patience::Wait, |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute(
-                "INSERT INTO oidc_identities (issuer, subject, username, groups, checked_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
-                params![row.issuer, row.subject, row.username, groups_text(row), row.checked_at],
+                "INSERT INTO oidc_identities (issuer, subject, username, groups, checked_at, made_here)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                params![
+                    row.issuer,
+                    row.subject,
+                    row.username,
+                    groups_text(row),
+                    row.checked_at,
+                    row.made_here
+                ],
             )?;
             // Whose row is there decides, not whether this insert did anything.
             let found = find_identity(&transaction, &row.issuer, &row.subject)?;
@@ -170,11 +192,12 @@ impl Store for SqliteStore {
         })
     }
 
-    fn note_groups(&self, row: &IdentityRow) -> Result<(), StoreFault> {
+    fn note(&self, row: &IdentityRow) -> Result<(), StoreFault> {
         self.with(Patience::Wait, |connection| {
             connection.execute(
-                "UPDATE oidc_identities SET groups = ?3, checked_at = ?4 WHERE issuer = ?1 AND subject = ?2",
-                params![row.issuer, row.subject, groups_text(row), row.checked_at],
+                "UPDATE oidc_identities SET groups = ?3, checked_at = ?4, made_here = ?5
+                 WHERE issuer = ?1 AND subject = ?2",
+                params![row.issuer, row.subject, groups_text(row), row.checked_at, row.made_here],
             )
         })
         .map(|_| ())
