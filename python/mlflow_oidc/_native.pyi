@@ -55,6 +55,8 @@ class Engine:
         """Decides one request. It raises nothing: every fault is an answer."""
     def admit_password_user(self, parts: RequestParts, username: str) -> Decision:
         """Decides about somebody whose password MLflow has found right."""
+    def abandon(self) -> None:
+        """Leaves this engine alone for ever: for the child of a fork."""
 
 def settings_sample_ini() -> str:
     """The ``[oidc]`` section of the documented sample ``basic_auth.ini``."""

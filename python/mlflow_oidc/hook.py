@@ -33,7 +33,6 @@ logger = logging.getLogger("mlflow.oidc")
 
 _engine: Engine | None = None
 _engine_lock = threading.Lock()
-_engines_of_the_parent: list[Engine] = []
 
 
 def authenticate_request() -> Authorization | Response:
@@ -164,11 +163,10 @@ def _database(uri: str) -> tuple[str | None, str]:
 
 
 def _after_fork() -> None:
-    # A child has the parent's memory but not its threads, and must not touch its SQLite connections: it keeps
-    # the parent's engine unused (closing the connections is what breaks them) and builds its own when asked.
+    # A child has the parent's memory but not its threads, and must not touch its SQLite connections.
     global _engine, _engine_lock
     if _engine is not None:
-        _engines_of_the_parent.append(_engine)
+        _engine.abandon()
     _engine = None
     _engine_lock = threading.Lock()
 

@@ -1,13 +1,13 @@
 //! From an identity to a row of MLflow's `users`: binding, creating, the admin flag.
 
 use super::{Admitted, App};
-use crate::error::{Code, Error, Result, quote};
+use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::Identity;
 use crate::ports::{Bound, IdentityRow, Level, Patience, StoreFault, UserRow};
 use moka::sync::Cache;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The `password_hash` of accounts that only sign in through the provider. It has no `$`, so MLflow's check of a
@@ -15,6 +15,9 @@ use std::time::Duration;
 pub const NO_PASSWORD: &str = "oidc:no-password:mlflow-oidc";
 /// How many identities a worker remembers.
 const REMEMBERED: u64 = 100_000;
+/// How many refusals a worker remembers for the event loop, and for how many seconds.
+const REFUSALS: u64 = 1_000;
+const REFUSAL_LIFETIME: i64 = 10;
 /// How many of the event loop's errands may wait; more are answered 503 and come again.
 const ERRANDS: usize = 1_000;
 /// How long the clerk sleeps when nothing wakes it.
@@ -25,8 +28,17 @@ const PREPARE_PATIENCE: Duration = Duration::from_secs(10);
 /// What a worker knows of the people it has seen.
 pub struct People {
     seen: Cache<(String, String), Seen>,
+    /// What the clerk was told when it tried; the event loop passes it on.
+    refused: Cache<(String, String), Arc<Refused>>,
     errands: Mutex<VecDeque<Identity>>,
     prepared: AtomicBool,
+}
+
+struct Refused {
+    identity: Identity,
+    error: Error,
+    /// In seconds since 1970.
+    at: i64,
 }
 
 #[derive(Clone)]
@@ -42,6 +54,7 @@ impl People {
     pub fn new() -> Self {
         Self {
             seen: Cache::new(REMEMBERED),
+            refused: Cache::new(REFUSALS),
             errands: Mutex::new(VecDeque::new()),
             prepared: AtomicBool::new(false),
         }
@@ -86,6 +99,12 @@ fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
             Err(fault) => return Err(fault.into()),
         }
     }
+    if let Some(refused) = app.people.refused.get(&key(&identity))
+        && refused.identity == identity
+        && (0..REFUSAL_LIFETIME).contains(&app.now().saturating_sub(refused.at))
+    {
+        return Err(refused.error.clone());
+    }
     let mut errands = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner);
     if errands.len() < ERRANDS && !errands.contains(&identity) {
         errands.push_back(identity);
@@ -116,9 +135,13 @@ pub fn attend(app: &App) -> Duration {
     loop {
         let errand = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner).front().cloned();
         let Some(identity) = errand else { return IDLE };
-        if let Err(error) = settle(app, identity) {
-            // The caller comes again and is told then; a refusal is not remembered.
+        if let Err(error) = settle(app, identity.clone()) {
             app.log(Level::Warning, &format!("a user could not be written: {error}"));
+            // A database that does not answer is no refusal: the caller comes again and it is tried again.
+            if error.party == Party::Caller {
+                let refused = Refused { error, at: app.now(), identity };
+                app.people.refused.insert(key(&refused.identity), Arc::new(refused));
+            }
         }
         // Taken out after the work, so that the same errand is not queued again meanwhile.
         app.people.errands.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

@@ -67,6 +67,14 @@ impl Engine {
         let request = parts.request();
         self.detached(py, &request, |app| app.admit_password_user(&request, username))
     }
+
+    /// Leaves this engine alone for ever: for the child of a fork, which has none of its threads, and whose closing of
+    /// the parent's SQLite connections would break the parent's file ("How To Corrupt", section 2.6).
+    fn abandon(&self) {
+        if let Some(Ok(app)) = self.built.get() {
+            std::mem::forget(Arc::clone(app));
+        }
+    }
 }
 
 impl Engine {

@@ -1,0 +1,91 @@
+"""The native module by itself: lazy, one engine per process, nothing raised."""
+
+import logging
+import os
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+from mlflow_oidc._native import Engine
+
+from support import venvs
+
+ISSUER = [
+    ("issuer_url", "http://127.0.0.1:9/"),
+    ("client_id", "mlflow"),
+    ("client_secret", "not-a-secret-0000"),
+]
+
+
+class NoUsers:
+    """An adapter to a table without anybody in it."""
+
+    def find(self, username: str) -> None:
+        return None
+
+
+def parts(
+    path: str = "/api/2.0/mlflow/experiments/search", authorization: str | None = None, loop: bool = False
+):
+    line = ("POST", path, "", "http", "127.0.0.1:5000")
+    return (line, (authorization, None, None, None, None, None, None), loop)
+
+
+def make_engine(folder: Path, ini: list[tuple[str, str]] = ISSUER) -> Engine:
+    logger = logging.getLogger("test.native")
+    return Engine(ini, "admin", str(folder / "basic_auth.db"), "sqlite", NoUsers(), logger)
+
+
+def threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def test_making_an_engine_starts_no_thread_and_touches_no_file(tmp_path: Path) -> None:
+    before = threads()
+    make_engine(tmp_path)
+    assert threads() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", venvs.VERSIONS)
+def test_importing_the_shim_starts_no_thread_and_does_not_import_mlflow(version: str) -> None:
+    venvs.require(version)
+    program = """
+        import os, sys
+        import flask, sqlalchemy
+        before = len(os.listdir('/proc/self/task'))
+        import auth.oidc_auth, mlflow_oidc
+        assert auth.oidc_auth.authenticate_request is mlflow_oidc.authenticate_request
+        assert len(os.listdir('/proc/self/task')) == before
+        assert 'mlflow' not in sys.modules
+    """
+    subprocess.run([venvs.program(version, "python"), "-c", textwrap.dedent(program)], check=True)
+
+
+def test_a_request_that_is_not_text_raises_before_anything_is_decided(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        make_engine(tmp_path).decide(((1, 2, 3, 4, 5), (None,) * 7, False))  # type: ignore[arg-type]
+
+
+def test_a_broken_configuration_is_an_answer_and_names_every_fault(tmp_path: Path) -> None:
+    decision = make_engine(
+        tmp_path, [("issuer_url", "http://idp.example.com"), ("http_timeout", "x")]
+    ).decide(parts())
+    assert decision.status == 500
+    for key in ("[oidc] issuer_url", "OIDC_CLIENT_ID", "[oidc] http_timeout"):
+        assert key in decision.body
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_gets_an_engine_of_its_own_and_leaves_the_parents_alone(tmp_path: Path) -> None:
+    parent = make_engine(tmp_path)
+    assert parent.decide(parts()).status == 401
+    child = os.fork()
+    if child == 0:
+        parent.abandon()
+        own = make_engine(tmp_path)
+        # A session that is not there has to be looked up, which needs the child's own threads and connections.
+        os._exit(0 if own.decide(parts()).status == 401 and threads() > 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert parent.decide(parts()).status == 401
