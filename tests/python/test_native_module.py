@@ -7,8 +7,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from mlflow_oidc._native import Engine
 
+from mlflow_oidc._native import Engine
 from support import venvs
 
 ISSUER = [
@@ -85,7 +85,7 @@ def test_a_forked_child_gets_an_engine_of_its_own_and_leaves_the_parents_alone(t
     if child == 0:
         parent.abandon()
         own = make_engine(tmp_path)
-        # A session that is not there has to be looked up, which needs the child's own threads and connections.
+        # It builds threads and connections of its own.
         os._exit(0 if own.decide(parts()).status == 401 and threads() > 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert parent.decide(parts()).status == 401
