@@ -13,7 +13,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from mlflow_oidc import demo_browser, demo_check, demo_people, demo_servers
+from mlflow_oidc import demo_browser, demo_check, demo_people, demo_servers, demo_snippets
 
 # What the demo starts, and what is missing without it.
 NEEDED = {"mlflow": "mlflow", "flask": "mlflow", "oidc_provider_mock": "oidc-provider-mock"}
@@ -70,21 +70,11 @@ Open MLflow in a browser and choose one of the provider's people. {servers.mlflo
 
 From Python as alice (paste it into another terminal):
 
-{sys.executable} - <<'EOF'
-import os
-os.environ["MLFLOW_TRACKING_URI"] = "{servers.mlflow}"
-os.environ["MLFLOW_TRACKING_TOKEN"] = "{token}"
-import mlflow
-mlflow.set_experiment("from Python")
-with mlflow.start_run() as run:
-    mlflow.log_metric("accuracy", 0.93)
-    mlflow.log_text("logged with a bearer token", "hello.txt")
-print("logged run", run.info.run_id)
-EOF
+{demo_snippets.python(servers, token)}
 
-From curl as alice:
+With curl as alice:
 
-curl -H 'Authorization: Bearer {token}' '{servers.mlflow}/api/2.0/mlflow/experiments/search?max_results=10'
+{demo_snippets.curl(servers, token)}
 
 All files, logs too, are in {servers.folder}. Ctrl-C stops everything and removes them."""
     print(text, flush=True)

@@ -16,7 +16,7 @@ from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, urlencode, urljoin, urlsplit
 
-from mlflow_oidc.demo_servers import Servers
+from mlflow_oidc.demo_servers import DemoError, Servers
 
 MOST_REDIRECTS = 10
 TIMEOUT_SECONDS = 60
@@ -124,7 +124,7 @@ def id_token(servers: Servers, subject: str) -> str:
     )
     code = parse_qs(urlsplit(consent.headers.get("Location") or "").query).get("code")
     if not code:
-        raise RuntimeError(f"the provider gave no code for {subject}: {consent.status} {consent.text[:200]}")
+        raise DemoError(f"The provider gave no code for {subject}: {consent.status} {consent.text[:200]}")
     # Both halves are form-encoded before they are joined (RFC 6749, 2.3.1).
     pair = f"{quote_plus(servers.client_id)}:{quote_plus(servers.client_secret)}"
     answer = plain(
@@ -135,7 +135,7 @@ def id_token(servers: Servers, subject: str) -> str:
         headers={"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()},
     )
     if answer.status != 200:
-        raise RuntimeError(f"the provider gave no token for {subject}: {answer.status} {answer.text[:200]}")
+        raise DemoError(f"The provider gave no token for {subject}: {answer.status} {answer.text[:200]}")
     return str(answer.json["id_token"])
 
 

@@ -6,6 +6,7 @@ Each thing seen is one line with a tick or a cross. The last line counts them.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,10 +15,13 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from mlflow_oidc import demo_snippets
 from mlflow_oidc.demo_browser import Answer, Browser, id_token, plain
 from mlflow_oidc.demo_people import ADA, ALICE, GROUP, MALLORY, Person
 from mlflow_oidc.demo_servers import Servers, environment, tail
 
+# A program that imports MLflow, on a machine that does other things too.
+CLIENT_SECONDS = 300
 # Run by a Python of its own, as a training script would be: nothing of ours is imported there.
 CLIENT = """
 import json, mlflow
@@ -84,6 +88,8 @@ def walk(servers: Servers) -> int:
         run = _logs_a_run(report, servers)
         shown = browsers[ALICE].call(f"{servers.mlflow}/api/2.0/mlflow/runs/get?run_id={run}")
         report.see("the browser of the same person shows that run", shown.status == 200, _short(shown))
+    with report.part("What the demo prints for pasting into a shell"):
+        _pasted(report, servers)
     with report.part(f"{ALICE.email} signs out"):
         _leaves(report, servers, browsers[ALICE])
     with report.part("Cookies"):
@@ -166,7 +172,7 @@ def _logs_a_run(report: Report, servers: Servers) -> str:
         env=environment(servers.folder) | credentials,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=CLIENT_SECONDS,
         check=False,
     )
     report.see("a run is logged", done.returncode == 0, done.stderr[-2000:])
@@ -174,6 +180,30 @@ def _logs_a_run(report: Report, servers: Servers) -> str:
     report.see("its metric is read back", back["metrics"] == {"accuracy": 0.93}, back)
     report.see("and so is its artifact", back["text"] == "written with a bearer token", back)
     return str(back["run"])
+
+
+def _pasted(report: Report, servers: Servers) -> None:
+    token = id_token(servers, ALICE.email)
+    logged = _shell(servers, demo_snippets.python(servers, token))
+    report.see("the Python snippet logs a run", "logged run " in logged.stdout, logged.stderr[-2000:])
+    if shutil.which("curl"):
+        listed = _shell(servers, demo_snippets.curl(servers, token))
+        report.see(
+            "the curl line lists its experiment", '"from Python"' in listed.stdout, listed.stdout[-300:]
+        )
+
+
+def _shell(servers: Servers, text: str) -> subprocess.CompletedProcess[str]:
+    """As somebody at a terminal would run it, but with an environment in which nothing else is set."""
+    return subprocess.run(
+        ["/bin/sh", "-c", text],
+        cwd=servers.folder,
+        env=environment(servers.folder),
+        capture_output=True,
+        text=True,
+        timeout=CLIENT_SECONDS,
+        check=False,
+    )
 
 
 def _leaves(report: Report, servers: Servers, browser: Browser) -> None:
