@@ -13,7 +13,8 @@ use url::form_urlencoded;
 /// How long a login may take, in seconds: somebody looks for a second factor, but not for a day.
 pub const ATTEMPT_LIFETIME: i64 = 3600;
 
-/// `GET /oidc/login?next=`: without `go` the page that keeps the fragment, with it the redirect to the provider.
+/// `GET /oidc/login?next=`: without `go` the page that keeps the fragment, with it the redirect to the provider;
+/// with `again` for somebody who was refused and wants to be asked for another account.
 ///
 /// # Errors
 /// `public_url_unknown`, and those of the provider.
@@ -46,6 +47,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
             state: &attempt.state,
             nonce: &attempt.nonce,
             code_challenge: &pkce::challenge(&attempt.verifier),
+            ask_again: parameter("again").is_some(),
         },
     )
     .ok_or_else(|| Error::internal("the authorization endpoint is not an address"))?;

@@ -71,8 +71,10 @@ pub fn refusal(status: u16, error: &Error, detail: Option<&str>, site: Option<&S
         @if let Some(site) = again {
             p {
                 a.button href=(format!("{}/", site.base)) { "Try again" }
-                " "
-                a href=(format!("{}/oidc/logout", site.base)) { "Sign out" }
+                // The provider still knows whom it has just sent; without being asked it would send the same again.
+                @if status == 403 {
+                    " " a href=(format!("{}/oidc/login?go=1&again=1", site.base)) { "Use another account" }
+                }
             }
         }
         p.code { "Code: " (code.name()) }

@@ -18,6 +18,8 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a Secret,
     /// `code_challenge` for S256.
     pub code_challenge: &'a str,
+    /// `prompt=login`: the provider asks anew who it is, even when it knows somebody.
+    pub ask_again: bool,
 }
 
 /// The address to send the browser to. `endpoint` may have a query of its own (RFC 6749 section 3.1), which stays.
@@ -32,5 +34,8 @@ pub fn url(endpoint: &str, request: &AuthorizationRequest<'_>) -> Option<String>
         .append_pair("nonce", request.nonce.expose())
         .append_pair("code_challenge", request.code_challenge)
         .append_pair("code_challenge_method", "S256");
+    if request.ask_again {
+        url.query_pairs_mut().append_pair("prompt", "login");
+    }
     Some(url.into())
 }
