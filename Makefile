@@ -85,11 +85,12 @@ test-rust: prerequisites ## cargo test: the pure core alone, then the whole
 wheel: prerequisites build/wheel/.built ## Build the wheel into build/wheel
 	@ls -l build/wheel/*.whl
 
+# Built aside and moved, so that nobody ever installs half a wheel.
 build/wheel/.built: $(SOURCES)
 	$(VENVS) build
-	@mkdir -p build/wheel && rm -f build/wheel/*.whl build/wheel/.built
-	$(STEP) 'Building the wheel (first time: about 5 minutes)' $(BIN)/maturin build --release --out build/wheel
-	@touch $@
+	@rm -rf build/wheel-new
+	$(STEP) 'Building the wheel (first time: about 5 minutes)' $(BIN)/maturin build --release --out build/wheel-new
+	@rm -rf build/wheel && mv build/wheel-new build/wheel && touch $@
 
 .PHONY: test-packages
 test-packages: prerequisites build/wheel/.built ## The wheel in an empty environment, and the sdist built as pip would

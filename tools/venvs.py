@@ -166,9 +166,11 @@ def create(environment: Environment, interpreter: pythons.Python, requirements: 
 
 
 def install(environment: Environment, *what: str) -> None:
-    """Into an environment that is there already, by whatever made it."""
-    if (environment.folder / "bin" / "pip").exists() or not install_by_uv(environment, list(what)):
+    """Into an environment that is there already, by whatever made it: only pip's own have pip."""
+    if (environment.folder / "bin" / "pip").exists():
         install_by_pip(environment, ["--force-reinstall" if word == "--reinstall" else word for word in what])
+    elif not install_by_uv(environment, list(what)):
+        raise Failed(f"{what[-1]} could not be installed into {environment.name}")
 
 
 def install_by_uv(environment: Environment, what: list[str]) -> bool:
