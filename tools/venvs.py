@@ -100,6 +100,8 @@ def make(environment: Environment, wheel: Path | None) -> None:
         if os.environ.get("CI") == "true":
             raise
         print(f"Left out: {environment.name}. {reason} Its tests are skipped.")
+        # One that an earlier run made would be tried with an old wheel.
+        shutil.rmtree(environment.folder, ignore_errors=True)
         return
     requirements = environment.requirements()
     wanted = digest(interpreter.label.encode(), requirements.read_bytes() if requirements else b"")
