@@ -72,7 +72,7 @@ pub struct IdentityRow {
     pub username: String,
     /// The groups seen last; `None` when no token has told any.
     pub groups: Option<Vec<String>>,
-    /// When they were seen, in seconds since 1970.
+    /// When they were seen, in seconds since 1970; 0 until MLflow's own row was there as well.
     pub checked_at: i64,
     /// Whether the MLflow user was made by a login, not by somebody with a password.
     pub made_here: bool,

@@ -89,8 +89,8 @@ pub fn admit(app: &App, identity: Identity, on_event_loop: bool) -> Result<Admit
 fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
     if app.people.prepared.load(Ordering::Acquire) {
         match app.world.store.identity(&identity.issuer, &identity.subject, Patience::Now) {
-            // The groups are noted after the flag was written, so equal groups mean an equal flag.
-            Ok(Some(row)) if row.groups == identity.groups => {
+            // The time and the groups are noted after MLflow's row was written: it is there, with the same flag.
+            Ok(Some(row)) if row.checked_at > 0 && row.groups == identity.groups => {
                 let is_admin = app.config.rules.is_admin(identity.groups.as_deref());
                 remember(app, &identity, &row.username, is_admin, 0);
                 return Ok(Admitted { identity, username: row.username });
@@ -193,7 +193,7 @@ pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
     if identity.groups.is_some() {
         row.groups.clone_from(&identity.groups);
     }
-    if row != before {
+    if row != before || row.checked_at == 0 {
         row.checked_at = app.now();
         store.note(&row)?;
     }
@@ -259,7 +259,7 @@ fn bind(app: &App, identity: &Identity, is_admin: Option<bool>) -> Result<Identi
         subject: identity.subject.clone(),
         username: username.clone(),
         groups: identity.groups.clone(),
-        checked_at: app.now(),
+        checked_at: 0,
         made_here: existing.as_ref().is_none_or(is_ours),
     };
     match app.world.store.bind(&row)? {
