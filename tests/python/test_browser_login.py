@@ -18,6 +18,16 @@ from support.server import ADMIN, MlflowServer
 
 Person = Callable[..., str]
 
+# How a request looks that another site made a browser send, in newer browsers and in older ones.
+OTHER_SITES = [
+    {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:1"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},
+]
+
 EXPERIMENTS = "/ajax-api/2.0/mlflow/experiments/search?max_results=1"
 
 
@@ -233,13 +243,9 @@ def test_logout_ends_it_here_and_at_the_provider(
     assert "post" in confirm.text.lower()
     assert browser.session() is not None, "reading the page ends nothing"
 
-    page = browser.logout()
-    assert page.status_code == 200
-    onward = browsers.goes_on_to(page)
+    onward = browsers.goes_on_to(browser.logout())
     assert onward is not None
     assert onward.startswith(provider.issuer + "/oauth2/end_session?")
-    assert onward in browsers.links(page)
-    assert 'id="continue"' in page.text
     assert browsers.query_of(onward)["post_logout_redirect_uri"].startswith(server.url)
     assert browser.open(onward).status_code == 200, "the provider understands it"
     assert browser.session() is None
@@ -260,9 +266,10 @@ def test_logout_is_not_for_other_sites(
     server: MlflowServer, browser: Browser, provider: Provider, person: Person
 ) -> None:
     browser.login(provider, person("alice"))
-    for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": "null"}):
-        answer = browser.submit(server.url + "/oidc/logout", {}, headers=headers)
-        assert answer.status_code == 403, answer.text
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies[browser.origin].items())
+    for headers in OTHER_SITES:
+        answer = server.call("POST", "/oidc/logout", headers={**headers, "Cookie": cookie})
+        assert answer.status_code == 403, f"{headers}: {answer.status_code} {answer.text}"
     assert browser.session() is not None
 
 
@@ -472,7 +479,8 @@ def test_an_old_browser_is_a_browser_too(server: MlflowServer) -> None:
         wire.refusal(server.call("GET", "/", headers={"Accept": accept}), 401)
     # Fetch metadata wins: a script can ask for HTML, too.
     wire.refusal(server.call("GET", "/", headers={**html, "Sec-Fetch-Mode": "cors"}), 401)
-    wire.refusal(server.call("POST", "/", headers=wire.NAVIGATION), 401)
+    # A form that was open when the session ended is a person's, but nothing but GET is ever redirected.
+    assert server.call("POST", "/", headers=wire.NAVIGATION).status_code == 401
 
 
 def test_a_cookie_alone_changes_nothing_for_another_site(
@@ -481,15 +489,7 @@ def test_a_cookie_alone_changes_nothing_for_another_site(
     alice = person("alice")
     browser.login(provider, alice)
     path = "/api/2.0/mlflow/experiments/create"
-    for number, headers in enumerate(
-        [
-            {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"},
-            {"Origin": "http://evil.example"},
-            {"Origin": "null"},
-            {"Sec-Fetch-Site": "cross-site"},
-            {"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:1"},
-        ]
-    ):
+    for number, headers in enumerate(OTHER_SITES):
         # A form of another site can send this content type without asking first.
         sent = {**headers, "Content-Type": "text/plain"}
         cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies[browser.origin].items())
@@ -562,7 +562,7 @@ def test_each_worker_knows_what_the_other_began(
             stolen = dict(browser.cookies[browser.origin])
         with server.only_worker(ends):
             assert browser.session() is not None
-            assert browser.logout().status_code == 200
+            assert browser.logout().status_code in (200, 303)
         time.sleep(server.session_cache_seconds + 0.5)
         with server.only_worker(begins):
             thief = Browser(server)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import sqlite3
@@ -22,9 +21,6 @@ from support.provider import CLIENT_ID, CLIENT_SECRET
 ADMIN = ("admin", "admin-password-1234567")
 SESSION_SECRET = "session-secret-of-the-tests-0123456789abcdef"
 FUNCTION = "auth.oidc_auth:authenticate_request"
-
-# A word in a server's log that is never ours to print.
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.")
 
 
 class MlflowServer:
@@ -111,6 +107,13 @@ class MlflowServer:
         faults = self.faults_in_log() + self.faults_in_databases()
         assert not faults, "\n".join(faults) + f"\n--- {self.log}\n{self.log_tail()}"
 
+    def restart(self, **settings: str) -> None:
+        """The same folder, port and log, under other settings."""
+        self.stop()
+        self._settings |= settings
+        self._fresh = True
+        self.start()
+
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
         return wire.send(method, self.url + path, **arguments)
 
@@ -147,10 +150,13 @@ class MlflowServer:
         row = self.user(username)
         return row[0] if row else None
 
-    def every_row(self) -> dict[str, list[tuple[Any, ...]]]:
-        """The whole permission store, table by table."""
-        names = [name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: sorted(self.rows(f'SELECT * FROM "{name}"'), key=repr) for name in names}
+    def every_row(self, database: str) -> dict[str, list[tuple[Any, ...]]]:
+        """All that is in a database, table by table."""
+        found = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'", database=database)
+        return {
+            name: sorted(self.rows(f'SELECT * FROM "{name}"', database=database), key=repr)
+            for (name,) in found
+        }
 
     def worker_pids(self) -> list[int]:
         return processes.listeners(self.port) if self._process else []
@@ -185,7 +191,9 @@ class MlflowServer:
         text = self.log_text()
         faults = [f"a secret is in the log: {secret[:6]}..." for secret in self.secrets if secret in text]
         faults += [f"a token is in the log: {token[:20]}..." for token in tokens.MINTED if token in text]
-        faults += [f"something like a JWT is in the log: {found[:20]}..." for found in _JWT.findall(text)]
+        faults += [
+            f"something like a JWT is in the log: {found[:20]}..." for found in tokens.JWT.findall(text)
+        ]
         if (at := text.find("Traceback")) >= 0:
             faults.append("a traceback is in the log:\n" + text[at : at + 4000])
         return faults

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -25,6 +26,9 @@ Json = dict[str, Any]
 Sign = Callable[[bytes], bytes]
 
 MINTED: set[str] = set()
+
+# Something that looks like a JWT, whoever made it.
+JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.")
 
 _RSA_HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 
