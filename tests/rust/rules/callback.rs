@@ -1,0 +1,322 @@
+//! The way back from the provider.
+
+use crate::support::{Ask, Browser, CLIENT_SECRET, Draft, ISSUER, World, answer, down, metadata, ok};
+use serde_json::json;
+
+/// A browser that has gone to the provider, and the state it must bring back.
+fn away(world: &World) -> (Browser, String) {
+    let mut browser = Browser::default();
+    let state = browser.begin(world, "/#/x").remove("state").unwrap();
+    (browser, state)
+}
+
+fn refused(world: &World, browser: &mut Browser, query: &str) -> (u16, String) {
+    browser.open(world, &format!("/oidc/callback?{query}")).refusal()
+}
+
+#[test]
+fn answers_that_cannot_be_read_spend_nothing() {
+    let world = World::new();
+    let (mut browser, state) = away(&world);
+    let queries = [
+        String::new(),
+        "code=c".to_owned(),
+        "error=access_denied".to_owned(),
+        format!("state={state}"),
+        format!("state=&code=c&state2={state}"),
+        format!("state={state}&code="),
+        format!("state={state}&state={state}&code=c"),
+        format!("state={state}&code=c&code=d"),
+        format!("state={state}&code=c&code=c"),
+        format!("state={state}&code=c&error=access_denied"),
+        format!("state={state}&code=c&iss=a&iss=a"),
+        format!("state={state}&error=a&error=b"),
+        format!("state={state}&error=a&error_description=b&error_description=c"),
+        format!("state={state}&code=c&%73tate={state}"),
+        format!("state={state}&code={}", "c".repeat(8193)),
+    ];
+    for query in queries {
+        let cookie = browser.cookie.clone();
+        assert_eq!(refused(&world, &mut browser, &query), (400, "callback_malformed".to_owned()), "{query}");
+        assert_eq!(browser.cookie, cookie, "the login is still under way: {query}");
+    }
+    assert_eq!(world.provider.count("/token"), 0, "no code was spent");
+    let asked = [("state".to_owned(), state), ("nonce".to_owned(), "x".to_owned())].into();
+    let mut draft = Draft::id_token();
+    draft.set("nonce", "wrong");
+    assert_eq!(
+        browser.come_back(&world, &asked, &mut draft).code(),
+        "token_nonce",
+        "the login was still good"
+    );
+}
+
+#[test]
+fn a_state_that_this_browser_did_not_begin_is_refused_before_the_code_is_spent() {
+    let world = World::new();
+    let (_, state) = away(&world);
+    // Login CSRF (RFC 6749 section 10.12): the attacker's answer in the victim's browser.
+    let (mut victim, _) = away(&world);
+    let cookie = victim.cookie.clone();
+    assert_eq!(
+        refused(&world, &mut victim, &format!("code=c&state={state}")),
+        (400, "login_unknown".to_owned())
+    );
+    assert_eq!(victim.cookie, cookie);
+    let mut fresh = Browser::default();
+    assert_eq!(
+        refused(&world, &mut fresh, &format!("code=c&state={state}")),
+        (400, "login_unknown".to_owned())
+    );
+    for near in [state[1..].to_owned(), state.to_lowercase(), format!("{state}x"), "x".to_owned()] {
+        assert_eq!(refused(&world, &mut victim, &format!("code=c&state={near}")).1, "login_unknown");
+    }
+    assert_eq!(world.provider.count("/token"), 0);
+}
+
+#[test]
+fn every_login_is_good_once() {
+    let world = World::new();
+    let mut browser = Browser::default();
+    let asked = browser.begin(&world, "/#/x");
+    let before = browser.clone();
+    assert_eq!(
+        browser.come_back(&world, &asked, &mut Draft::id_token()).location(),
+        "http://localhost:5000/#/x"
+    );
+    let exchanges = world.provider.count("/token");
+    // Somebody who is signed in is led on; without a session the answer is a refusal. Neither spends a code.
+    let again = browser.come_back(&world, &asked, &mut Draft::id_token());
+    assert_eq!((again.status(), again.location()), (302, "http://localhost:5000/"));
+    let mut cleared = Browser::default();
+    assert_eq!(cleared.come_back(&world, &asked, &mut Draft::id_token()).code(), "login_unknown");
+    assert_eq!(world.provider.count("/token"), exchanges);
+    // A cookie from before the answer still opens; that the provider takes a code once is what protects here.
+    drop(before);
+}
+
+#[test]
+fn a_failed_login_is_used_up_as_well() {
+    let world = World::new();
+    let (mut browser, state) = away(&world);
+    world
+        .provider
+        .change(|script| script.token = answer(400, "application/json", r#"{"error":"invalid_grant"}"#));
+    let query = format!("code=c&state={state}");
+    assert_eq!(refused(&world, &mut browser, &query), (502, "provider_error".to_owned()));
+    assert_eq!(refused(&world, &mut browser, &query), (400, "login_unknown".to_owned()));
+}
+
+#[test]
+fn a_login_may_take_an_hour_and_no_second_more() {
+    for (seconds, status) in [(3599, 302), (3600, 400)] {
+        let world = World::new();
+        let mut browser = Browser::default();
+        let asked = browser.begin(&world, "/");
+        world.clock.forward(seconds);
+        let mut draft = Draft::id_token();
+        draft.set("exp", crate::support::NOW + 7200);
+        let answered = browser.come_back(&world, &asked, &mut draft);
+        assert_eq!(answered.status(), status);
+        if status == 400 {
+            assert_eq!(answered.code(), "login_expired");
+        }
+    }
+}
+
+#[test]
+fn the_issuer_in_the_answer_is_checked_when_there_and_when_promised() {
+    // RFC 9207 section 2.4, against the mix-up attack (RFC 9700 section 4.4).
+    let issuer: String = url::form_urlencoded::byte_serialize(ISSUER.as_bytes()).collect();
+    let rows = [
+        (false, String::new(), None),
+        (false, format!("&iss={issuer}"), None),
+        (true, format!("&iss={issuer}"), None),
+        (false, "&iss=https%3A%2F%2Fevil.example".to_owned(), Some("callback_issuer")),
+        (true, "&iss=https%3A%2F%2Fevil.example".to_owned(), Some("callback_issuer")),
+        (false, format!("&iss={issuer}%2F"), Some("callback_issuer")),
+        (true, String::new(), Some("callback_issuer")),
+        (true, "&iss=".to_owned(), Some("callback_issuer")),
+    ];
+    for (promised, more, code) in rows {
+        let world = World::new();
+        let mut document = metadata();
+        document["authorization_response_iss_parameter_supported"] = json!(promised);
+        world.provider.change(|script| script.metadata = ok(&document));
+        let mut browser = Browser::default();
+        let asked = browser.begin(&world, "/");
+        let token = Draft::id_token().answer_to(&asked["nonce"]).token();
+        world
+            .provider
+            .change(|script| script.token = ok(&json!({"token_type": "Bearer", "id_token": token})));
+        let query = format!("/oidc/callback?code=c&state={}{more}", asked["state"]);
+        let answered = browser.open(&world, &query);
+        match code {
+            None => assert_eq!(answered.status(), 302, "{promised} {more}"),
+            Some(code) => {
+                assert_eq!(answered.refusal(), (400, code.to_owned()), "{promised} {more}");
+                assert_eq!(world.provider.count("/token"), 0, "the code went to nobody");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_of_the_provider_is_told_and_its_words_are_only_words() {
+    let world = World::new();
+    let (mut browser, state) = away(&world);
+    let words = "%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%27%0Aforged%20line";
+    let query = format!("/oidc/callback?state={state}&error=access_denied&error_description={words}");
+    let answered = browser.open(&world, &query);
+    assert_eq!(answered.refusal(), (403, "login_denied".to_owned()));
+    assert!(!answered.body().contains("<script>alert"), "{}", answered.body());
+    assert!(answered.body().contains("&lt;script&gt;alert(1)"), "{}", answered.body());
+    let (_, line) = world.log.all().pop().unwrap();
+    assert!(line.contains("access_denied") && !line.contains('\n'), "{line}");
+    assert!(browser.cookie.is_none(), "the login is over");
+}
+
+#[test]
+fn other_errors_of_the_provider_are_the_providers() {
+    for error in ["server_error", "temporarily_unavailable", "invalid_scope", "login_required", "%3Cb%3E"] {
+        let world = World::new();
+        let (mut browser, state) = away(&world);
+        let answered = browser.open(&world, &format!("/oidc/callback?state={state}&error={error}"));
+        assert_eq!(answered.refusal(), (502, "provider_error".to_owned()), "{error}");
+        assert!(!answered.body().contains("<b>"));
+    }
+}
+
+#[test]
+fn token_answers_that_are_none() {
+    let rows = [
+        (answer(400, "application/json", r#"{"error":"invalid_grant"}"#), 502, "provider_error"),
+        (answer(401, "application/json", r#"{"error":"invalid_client"}"#), 502, "provider_error"),
+        (answer(500, "text/html", "<h1>oops</h1>"), 502, "provider_error"),
+        (answer(404, "text/plain", ""), 502, "provider_error"),
+        (answer(302, "text/html", ""), 502, "provider_error"),
+        (answer(200, "text/html", "<html>log in</html>"), 502, "provider_answer"),
+        (answer(200, "application/json", "garbage"), 502, "provider_answer"),
+        (answer(200, "application/json", ""), 502, "provider_answer"),
+        (answer(200, "application/json", "[]"), 502, "provider_answer"),
+        (answer(200, "application/json", vec![0xFF, 0xFE, 0]), 502, "provider_answer"),
+        (ok(&json!({})), 502, "provider_answer"),
+        (ok(&json!({"token_type": "Bearer", "access_token": "a"})), 502, "provider_answer"),
+        (ok(&json!({"token_type": "Bearer", "id_token": ""})), 502, "provider_answer"),
+        (ok(&json!({"token_type": "Bearer", "id_token": 1})), 502, "provider_answer"),
+        (
+            ok(&json!({"token_type": "Bearer", "id_token": "a.b.c", "access_token": {}})),
+            502,
+            "provider_answer",
+        ),
+        (ok(&json!({"token_type": "DPoP", "id_token": "a.b.c"})), 502, "provider_answer"),
+        (ok(&json!({"id_token": "a.b.c"})), 502, "provider_answer"),
+        (
+            answer(200, "application/json", r#"{"token_type":"Bearer","id_token":"a","id_token":"b"}"#),
+            502,
+            "provider_answer",
+        ),
+        (ok(&json!({"token_type": "Bearer", "id_token": "opaque"})), 502, "token_malformed"),
+        (down(), 503, "provider_unreachable"),
+    ];
+    for (script_answer, status, code) in rows {
+        let world = World::new();
+        let (mut browser, state) = away(&world);
+        let label = format!("{script_answer:?}");
+        world.provider.change(|script| script.token = script_answer);
+        let answered = browser.open(&world, &format!("/oidc/callback?code=c&state={state}"));
+        assert_eq!(answered.refusal(), (status, code.to_owned()), "{label}");
+        assert!(world.store.sessions().is_empty());
+    }
+}
+
+#[test]
+fn the_code_goes_to_the_token_endpoint_alone_with_verifier_and_secret() {
+    let world = World::new();
+    Browser::signed_in(&world, Draft::id_token());
+    let asked = world.provider.asked();
+    let exchange = asked.iter().find(|request| request.url.ends_with("/token")).unwrap();
+    let form = exchange.form.as_ref().unwrap().expose();
+    let pairs: std::collections::BTreeMap<_, _> = url::form_urlencoded::parse(form.as_bytes()).collect();
+    assert_eq!(pairs["grant_type"], "authorization_code");
+    assert_eq!(pairs["code"], "good-code");
+    assert_eq!(pairs["redirect_uri"], "http://localhost:5000/oidc/callback");
+    assert_eq!(pairs["code_verifier"].len(), 43);
+    assert!(
+        !pairs.contains_key("client_secret"),
+        "client_secret_basic is offered, so the secret is in the header"
+    );
+    assert!(exchange.authorization.as_ref().unwrap().expose().starts_with("Basic "));
+    for other in asked.iter().filter(|request| !request.url.ends_with("/token")) {
+        assert!(other.form.is_none() && other.authorization.is_none(), "{}", other.url);
+    }
+}
+
+#[test]
+fn the_verifier_fits_the_challenge() {
+    let world = World::new();
+    let mut browser = Browser::default();
+    let asked = browser.begin(&world, "/");
+    browser.come_back(&world, &asked, &mut Draft::id_token());
+    let exchange = world.provider.asked().pop().unwrap();
+    let form = exchange.form.unwrap();
+    let (_, verifier) = url::form_urlencoded::parse(form.expose().as_bytes())
+        .find(|(name, _)| name == "code_verifier")
+        .unwrap();
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+    assert_eq!(crate::support::base64url(hash), asked["code_challenge"]);
+}
+
+#[test]
+fn the_secret_is_sent_as_the_provider_wants_it() {
+    // (offered, settings, header, form has the secret)
+    let odd = ("OIDC_CLIENT_SECRET", "a:b c+ä-0123456789");
+    let rows: [(serde_json::Value, Vec<(&str, &str)>, bool, bool); 5] = [
+        (json!(["client_secret_post"]), vec![], false, true),
+        (json!(["client_secret_post", "client_secret_basic"]), vec![], true, false),
+        (serde_json::Value::Null, vec![], true, false),
+        (json!(["client_secret_basic"]), vec![odd], true, false),
+        (
+            json!(["client_secret_basic"]),
+            vec![("OIDC_CLIENT_SECRET", ""), ("OIDC_SESSION_SECRET", "0123456789abcdef")],
+            false,
+            false,
+        ),
+    ];
+    for (offered, settings, header, posted) in rows {
+        let world = World::with(&settings);
+        let mut document = metadata();
+        document["token_endpoint_auth_methods_supported"] = offered.clone();
+        world.provider.change(|script| script.metadata = ok(&document));
+        Browser::signed_in(&world, Draft::id_token());
+        let exchange = world.provider.asked().pop().unwrap();
+        let form = exchange.form.unwrap().expose().to_owned();
+        assert_eq!(exchange.authorization.is_some(), header, "{offered}");
+        assert_eq!(form.contains(&format!("client_secret={CLIENT_SECRET}")), posted, "{offered}");
+        // RFC 6749 section 2.3.1: each half form-encoded before they are joined.
+        if settings.first() == Some(&odd) {
+            use base64::Engine;
+            let encoded = exchange.authorization.unwrap().expose()["Basic ".len()..].to_owned();
+            let pair = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
+            assert_eq!(String::from_utf8(pair).unwrap(), "mlflow:a%3Ab+c%2B%C3%A4-0123456789");
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_takes_no_secret_of_ours_is_named_as_the_cause() {
+    let world = World::new();
+    let mut document = metadata();
+    document["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]);
+    world.provider.change(|script| script.metadata = ok(&document));
+    let (mut browser, state) = away(&world);
+    assert_eq!(refused(&world, &mut browser, &format!("code=c&state={state}")).1, "provider_answer");
+    assert!(world.log.text().contains("client_secret_basic or client_secret_post"));
+}
+
+#[test]
+fn a_callback_that_answers_a_program_is_json() {
+    let answered = Ask::get("/oidc/callback?code=c&state=s").of(&World::new());
+    assert_eq!(answered.refusal(), (400, "login_unknown".to_owned()));
+    assert!(!answered.is_page());
+}

@@ -1,0 +1,19 @@
+//! The rules, each against the whole core in memory: no network, no clock, no thread.
+#![allow(clippy::disallowed_methods)]
+
+mod accepts;
+mod callback;
+mod config;
+mod cookie;
+mod deciding;
+mod event_loop;
+mod gateway;
+mod hosts;
+mod login;
+mod pages;
+mod people;
+mod provider;
+mod rejects;
+mod return_to;
+mod sessions;
+mod support;

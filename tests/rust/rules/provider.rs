@@ -1,0 +1,348 @@
+//! The provider's metadata and keys: fetched when needed, kept fresh, used stale, never asked too often.
+
+use crate::support::{Ask, Browser, Draft, NOW, Signer, World, answer, down, jwk, keys, metadata, ok};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn ask(world: &World, token: &str) -> (u16, String) {
+    let answered = Ask::get("/api/x").bearer(token).of(world);
+    match answered.0 {
+        mlflow_oidc::app::wire::Decision::Allow { username } => (200, username),
+        _ => answered.refusal(),
+    }
+}
+
+fn alice() -> (u16, String) {
+    (200, "alice@example.com".to_owned())
+}
+
+fn refusal(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+/// A token of alice that lasts a day.
+fn long() -> Draft {
+    let mut draft = Draft::bearer();
+    draft.set("exp", NOW + 100_000);
+    draft
+}
+
+#[test]
+fn nothing_is_fetched_before_something_is_needed() {
+    let world = World::new();
+    Ask::get("/").navigation().of(&world);
+    Ask::get("/").authorization("Basic YTpi").of(&world);
+    Ask::get("/").bearer("a.b.c").of(&world);
+    let mut forged = Draft::bearer();
+    forged.set("iss", "https://evil.example");
+    Ask::get("/").bearer(&forged.token()).of(&world);
+    assert!(world.provider.asked().is_empty(), "a stranger's token ends before any fetch");
+    assert_eq!(ask(&world, &Draft::bearer().token()), alice());
+    assert_eq!(world.provider.asked().len(), 2);
+}
+
+#[test]
+fn a_thousand_requests_cost_one_fetch() {
+    let world = World::new();
+    for n in 0..1000 {
+        let draft = Draft::bearer().of(&format!("user{n}"));
+        assert_eq!(ask(&world, &draft.token()).0, 200);
+    }
+    assert_eq!((world.provider.count("openid-configuration"), world.provider.count("/keys")), (1, 1));
+}
+
+#[test]
+fn a_new_key_is_seen_at_once_and_a_thousand_forged_names_cost_a_handful_of_fetches() {
+    let world = World::new();
+    assert_eq!(ask(&world, &Draft::bearer().token()), alice());
+    world.provider.change(|script| {
+        let mut set = keys();
+        set["keys"].as_array_mut().unwrap().push(jwk(&Signer::RsaOther, "new"));
+        script.keys = ok(&set);
+    });
+    let mut rotated = Draft::bearer();
+    rotated.signed(Signer::RsaOther, "RS256", "new");
+    assert_eq!(ask(&world, &rotated.token()), alice(), "no request fails for a rotation");
+    assert_eq!(world.provider.count("/keys"), 2);
+    for n in 0..1000 {
+        let mut forged = Draft::bearer();
+        forged.signed(Signer::Fixed(vec![1; 256]), "RS256", &format!("random-{n}"));
+        assert_eq!(ask(&world, &forged.token()), refusal(401, "token_key_unknown"));
+        if n % 100 == 99 {
+            world.clock.forward(1);
+        }
+    }
+    assert!(world.provider.count("/keys") <= 4, "{} fetches", world.provider.count("/keys"));
+    assert_eq!(world.provider.count("openid-configuration"), 1);
+}
+
+#[test]
+fn after_the_cooldown_an_unknown_name_is_looked_for_again() {
+    let world = World::new();
+    let mut unknown = Draft::bearer();
+    unknown.head("kid", "unknown");
+    assert_eq!(ask(&world, &unknown.token()), refusal(401, "token_key_unknown"));
+    let first = world.provider.count("/keys");
+    world.clock.forward(9);
+    assert_eq!(ask(&world, &unknown.token()), refusal(401, "token_key_unknown"));
+    assert_eq!(world.provider.count("/keys"), first);
+    world.clock.forward(1);
+    assert_eq!(ask(&world, &unknown.token()), refusal(401, "token_key_unknown"));
+    assert_eq!(world.provider.count("/keys"), first + 1);
+}
+
+#[test]
+fn a_name_that_cannot_be_looked_for_now_is_no_401() {
+    let world = World::new();
+    assert_eq!(ask(&world, &Draft::bearer().token()), alice());
+    world.provider.go_down();
+    let mut unknown = Draft::bearer();
+    unknown.signed(Signer::RsaOther, "RS256", "new");
+    assert_eq!(ask(&world, &unknown.token()), refusal(503, "provider_unreachable"));
+    assert_eq!(ask(&world, &Draft::bearer().of("bob").token()).0, 200, "known keys go on");
+}
+
+#[test]
+fn down_at_the_start_is_503_and_everything_works_after_the_return() {
+    let world = World::new();
+    world.provider.go_down();
+    assert_eq!(ask(&world, &Draft::bearer().token()), refusal(503, "provider_unreachable"));
+    let page = Ask::get("/oidc/login?go=1").navigation().of(&world);
+    assert_eq!(page.refusal(), (503, "provider_unreachable".to_owned()));
+    assert!(!page.body().contains("refused"), "what the network said is for the log");
+    assert!(world.log.text().contains("no connection: refused"));
+    world.provider.come_back();
+    // The refresher tries again by itself; the pause never grows beyond 8 seconds.
+    let mut waited = 0;
+    while ask(&world, &Draft::bearer().token()) != alice() {
+        world.clock.forward(1);
+        waited += 1;
+        assert!(waited <= 8, "not back after {waited} s");
+    }
+    Browser::signed_in(&world, Draft::id_token());
+}
+
+#[test]
+fn a_long_outage_is_asked_about_every_eight_seconds_and_not_more() {
+    let world = World::new();
+    world.provider.go_down();
+    let end = NOW + 600;
+    let mut now = NOW;
+    let mut longest = Duration::ZERO;
+    while now < end {
+        let pause = world.refresher.run();
+        longest = longest.max(pause);
+        // Requests in between do not ask either.
+        ask(&world, &Draft::bearer().token());
+        world.clock.forward(pause.as_secs() as i64);
+        now += pause.as_secs() as i64;
+    }
+    assert!(longest <= Duration::from_secs(8), "{longest:?}");
+    let count = world.provider.asked().len();
+    assert!((60..=90).contains(&count), "{count} tries in ten minutes");
+    let errors =
+        world.log.all().iter().filter(|(level, _)| *level == mlflow_oidc::ports::Level::Error).count();
+    assert_eq!(errors, 1, "told once, not every time");
+    world.provider.come_back();
+    world.refresher.run();
+    assert!(world.log.text().contains("answers again"));
+}
+
+#[test]
+fn down_later_the_known_keys_go_on_and_are_renewed_after_the_return() {
+    let world = World::new();
+    assert_eq!(ask(&world, &long().token()), alice());
+    world.provider.go_down();
+    for _ in 0..10 {
+        world.clock.forward(7200);
+        world.refresher.run();
+        let draft = long().of("bob");
+        assert_eq!(ask(&world, &draft.token()).0, 200);
+    }
+    world.provider.come_back();
+    let fetched = world.provider.count("/keys");
+    world.clock.forward(8);
+    world.refresher.run();
+    assert_eq!(world.provider.count("/keys"), fetched + 1);
+}
+
+#[test]
+fn a_removed_key_stops_working_with_the_next_fetch_also_for_a_token_that_is_remembered() {
+    let world = World::new();
+    let token = long().token();
+    assert_eq!(ask(&world, &token), alice());
+    world.provider.change(|script| script.keys = ok(&json!({"keys": [jwk(&Signer::RsaOther, "new")]})));
+    assert_eq!(ask(&world, &token), alice(), "not fetched yet");
+    world.clock.forward(3600);
+    world.refresher.run();
+    assert_eq!(ask(&world, &token), refusal(401, "token_key_unknown"));
+}
+
+#[test]
+fn a_key_that_was_replaced_under_its_name_stops_working() {
+    let world = World::new();
+    let token = long().token();
+    assert_eq!(ask(&world, &token), alice());
+    world.provider.change(|script| script.keys = ok(&json!({"keys": [jwk(&Signer::RsaOther, "rsa")]})));
+    world.clock.forward(3600);
+    world.refresher.run();
+    assert_eq!(ask(&world, &token), refusal(401, "token_signature"));
+}
+
+#[test]
+fn keys_are_kept_as_long_as_the_provider_says_within_bounds() {
+    for (max_age, lifetime) in
+        [(None, 3600), (Some(0), 300), (Some(900), 900), (Some(10_000_000), 86_400), (Some(-5), 300)]
+    {
+        let world = World::new();
+        world.provider.change(|script| {
+            if let Ok(answer) = &mut script.keys {
+                answer.max_age = max_age;
+            }
+        });
+        assert_eq!(world.refresher.run(), Duration::from_secs(lifetime), "{max_age:?}");
+        world.clock.forward(lifetime as i64 - 1);
+        world.refresher.run();
+        assert_eq!(world.provider.count("/keys"), 1, "{max_age:?}");
+        world.clock.forward(1);
+        world.refresher.run();
+        assert_eq!(world.provider.count("/keys"), 2, "{max_age:?}");
+    }
+}
+
+#[test]
+fn a_remembered_token_expires_to_the_second() {
+    let world = World::new();
+    let token = Draft::bearer().token();
+    assert_eq!(ask(&world, &token), alice());
+    world.clock.forward(300 + 59);
+    assert_eq!(ask(&world, &token), alice(), "within the skew");
+    world.clock.forward(1);
+    assert_eq!(ask(&world, &token), refusal(401, "token_expired"));
+    assert_eq!(ask(&world, &token), refusal(401, "token_expired"), "and is forgotten");
+}
+
+#[test]
+fn a_remembered_token_is_that_token_alone() {
+    let world = World::new();
+    let token = Draft::bearer().token();
+    assert_eq!(ask(&world, &token), alice());
+    let (start, signature) = token.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    let forged = format!("{start}.{other}{}", &signature[1..]);
+    assert_eq!(ask(&world, &forged), refusal(401, "token_signature"));
+}
+
+#[test]
+fn metadata_that_cannot_be_used_is_the_providers_fault_and_nothing_is_fetched_from_it() {
+    let with = |name: &str, value: Value| {
+        let mut document = metadata();
+        document[name] = value;
+        ok(&document)
+    };
+    let rows = [
+        with("issuer", json!("https://evil.example")),
+        with("issuer", json!("https://idp.example/realms/test/")),
+        with("issuer", json!("https://IDP.example/realms/test")),
+        with("issuer", Value::Null),
+        with("issuer", json!(["https://idp.example/realms/test"])),
+        with("jwks_uri", json!("http://idp.example/keys")),
+        with("jwks_uri", json!("http://127.0.0.1/keys")),
+        with("jwks_uri", json!("file:///etc/passwd")),
+        with("jwks_uri", json!("https://user:pw@idp.example/keys")),
+        with("jwks_uri", Value::Null),
+        with("jwks_uri", json!(7)),
+        with("jwks_uri", json!("/keys")),
+        with("token_endpoint", json!("http://idp.example/token")),
+        with("token_endpoint", Value::Null),
+        with("authorization_endpoint", json!("javascript:alert(1)")),
+        with("authorization_endpoint", json!("https://idp.example/auth#fragment")),
+        with("end_session_endpoint", json!("javascript:alert(1)")),
+        with("id_token_signing_alg_values_supported", json!(["HS256", "none"])),
+        with("id_token_signing_alg_values_supported", json!([])),
+        with("id_token_signing_alg_values_supported", json!("RS256")),
+        with("token_endpoint_auth_methods_supported", json!([1])),
+        answer(200, "text/html", "<html>"),
+        answer(200, "application/json", "garbage"),
+        answer(200, "application/json", "[]"),
+        answer(200, "application/json", r#"{"issuer":"a","issuer":"b"}"#),
+    ];
+    for row in rows {
+        let world = World::new();
+        let label = format!("{row:?}");
+        world.provider.change(|script| script.metadata = row);
+        assert_eq!(ask(&world, &Draft::bearer().token()), refusal(502, "provider_answer"), "{label}");
+        assert_eq!(world.provider.count("/keys"), 0, "{label}");
+    }
+    for status in [204, 301, 401, 404, 429, 500, 503] {
+        let world = World::new();
+        world.provider.change(|script| script.metadata = answer(status, "application/json", "{}"));
+        assert_eq!(ask(&world, &Draft::bearer().token()), refusal(502, "provider_error"), "{status}");
+    }
+}
+
+#[test]
+fn key_sets_that_cannot_be_used_are_the_providers_fault() {
+    let rows = [
+        (answer(200, "text/html", "<html>"), "provider_answer"),
+        (answer(200, "application/json", "garbage"), "provider_answer"),
+        (answer(500, "application/json", "{}"), "provider_error"),
+        (ok(&json!({})), "provider_answer"),
+        (ok(&json!({"keys": []})), "provider_answer"),
+        (ok(&json!({"keys": {}})), "provider_answer"),
+        (ok(&json!({"keys": [{"kty": "oct", "k": "AAAA"}]})), "provider_answer"),
+        (ok(&json!({"keys": vec![jwk(&Signer::Rsa, "rsa"); 1001]})), "provider_answer"),
+        (down(), "provider_unreachable"),
+    ];
+    for (row, code) in rows {
+        let world = World::new();
+        world.provider.change(|script| script.keys = row);
+        let found = ask(&world, &Draft::bearer().token());
+        assert_eq!(found.1, code);
+        assert!(found.0 >= 502);
+        world.provider.come_back();
+        world.clock.forward(8);
+        assert_eq!(ask(&world, &Draft::bearer().token()), alice(), "{code}");
+    }
+}
+
+#[test]
+fn keys_that_were_skipped_are_named_in_the_log() {
+    let world = World::new();
+    world.provider.change(|script| {
+        script.keys = ok(&json!({"keys": [{"kty": "EC", "crv": "P-521"}, jwk(&Signer::Rsa, "rsa")]}));
+    });
+    assert_eq!(ask(&world, &Draft::bearer().token()), alice());
+    assert!(world.log.text().contains("key 0: its curve is not P-256 or P-384"), "{}", world.log.text());
+}
+
+#[test]
+fn whoever_waited_in_vain_gives_the_place_back() {
+    let world = World::new();
+    world.refresher.hang(true);
+    for _ in 0..50 {
+        assert_eq!(ask(&world, &Draft::bearer().token()), refusal(503, "provider_pending"));
+    }
+    world.refresher.hang(false);
+    assert_eq!(ask(&world, &Draft::bearer().token()), alice());
+}
+
+#[test]
+fn only_a_few_wait_for_the_provider_at_once() {
+    // MLflow has 40 threads for all its work: a provider that hangs must not take them all.
+    let world = World::new();
+    let token = Draft::bearer().token();
+    world.refresher.hold(true);
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..8).map(|_| scope.spawn(|| ask(&world, &token))).collect();
+        while world.refresher.waited.load(std::sync::atomic::Ordering::SeqCst) < 8 {
+            std::thread::yield_now();
+        }
+        assert_eq!(ask(&world, &token), refusal(503, "provider_busy"));
+        world.refresher.hold(false);
+        for thread in waiting {
+            assert_eq!(thread.join().unwrap(), alice());
+        }
+    });
+    assert_eq!(ask(&world, &token), alice());
+}

@@ -1,0 +1,105 @@
+//! A provider that says what the test wants, and remembers what it was asked.
+
+use super::keys::{Signer, jwk};
+use super::world::ISSUER;
+use mlflow_oidc::oidc::message::{Request, Response};
+use mlflow_oidc::ports::{Transport, TransportFault};
+use serde_json::{Value, json};
+use std::sync::Mutex;
+
+/// The scripted transport.
+pub struct FakeProvider {
+    script: Mutex<Script>,
+    asked: Mutex<Vec<Request>>,
+}
+
+#[derive(Clone)]
+pub struct Script {
+    pub metadata: Answer,
+    pub keys: Answer,
+    pub token: Answer,
+}
+
+/// What the transport brings back.
+pub type Answer = Result<Response, TransportFault>;
+
+pub fn ok(document: &Value) -> Answer {
+    answer(200, "application/json", document.to_string())
+}
+
+pub fn answer(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+    Ok(Response { status, content_type: Some(content_type.to_owned()), max_age: None, body: body.into() })
+}
+
+pub fn down() -> Answer {
+    Err(TransportFault("no connection: refused".to_owned()))
+}
+
+/// A well-made metadata document.
+pub fn metadata() -> Value {
+    json!({
+        "issuer": ISSUER,
+        "authorization_endpoint": format!("{ISSUER}/auth"),
+        "token_endpoint": format!("{ISSUER}/token"),
+        "jwks_uri": format!("{ISSUER}/keys"),
+        "end_session_endpoint": format!("{ISSUER}/logout"),
+        "id_token_signing_alg_values_supported":
+            ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+    })
+}
+
+/// The usual key set: one key of each kind, each with its own name.
+pub fn keys() -> Value {
+    json!({"keys": [
+        jwk(&Signer::Rsa, "rsa"), jwk(&Signer::P256, "p256"), jwk(&Signer::P384, "p384"),
+        jwk(&Signer::Ed25519, "ed25519"),
+    ]})
+}
+
+impl FakeProvider {
+    pub fn new() -> Self {
+        let script = Script { metadata: ok(&metadata()), keys: ok(&keys()), token: down() };
+        Self { script: Mutex::new(script), asked: Mutex::default() }
+    }
+
+    /// Changes what is answered from now on.
+    pub fn change(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().unwrap());
+    }
+
+    /// Everything goes wrong on the way from now on.
+    pub fn go_down(&self) {
+        self.change(|script| *script = Script { metadata: down(), keys: down(), token: down() });
+    }
+
+    /// Everything is as at the beginning.
+    pub fn come_back(&self) {
+        self.change(|script| {
+            *script = Script { metadata: ok(&metadata()), keys: ok(&keys()), token: down() }
+        });
+    }
+
+    /// The requests so far.
+    pub fn asked(&self) -> Vec<Request> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// How often an address with this end was asked for.
+    pub fn count(&self, end: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|request| request.url.ends_with(end)).count()
+    }
+}
+
+impl Transport for FakeProvider {
+    fn send(&self, request: &Request) -> Answer {
+        self.asked.lock().unwrap().push(request.clone());
+        let script = self.script.lock().unwrap().clone();
+        match request.url.strip_prefix(ISSUER) {
+            Some("/.well-known/openid-configuration") => script.metadata,
+            Some("/keys") => script.keys,
+            Some("/token") => script.token,
+            _ => answer(404, "text/plain", "no such address"),
+        }
+    }
+}

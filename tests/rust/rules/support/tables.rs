@@ -1,0 +1,196 @@
+//! The rows of a test: identities and sessions of ours, users of MLflow's, all in memory.
+
+use mlflow_oidc::ports::{Bound, IdentityRow, Patience, SessionRow, Store, StoreFault, UserRow, Users};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+/// What a table was asked for, so that a test can say that nobody asked.
+#[derive(Default)]
+pub struct Asked(Mutex<Vec<String>>);
+
+impl Asked {
+    fn note(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
+/// Our own tables.
+#[derive(Default)]
+pub struct MemoryStore {
+    rows: Mutex<Rows>,
+    /// Every call that may wait for a lock.
+    pub patient: Asked,
+    fault: Mutex<Option<StoreFault>>,
+}
+
+#[derive(Default)]
+struct Rows {
+    identities: Vec<IdentityRow>,
+    sessions: Vec<SessionRow>,
+}
+
+impl MemoryStore {
+    /// From now on every call meets this fault, or none.
+    pub fn fail(&self, fault: Option<StoreFault>) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    pub fn identities(&self) -> Vec<IdentityRow> {
+        self.rows.lock().unwrap().identities.clone()
+    }
+
+    pub fn sessions(&self) -> Vec<SessionRow> {
+        self.rows.lock().unwrap().sessions.clone()
+    }
+
+    pub fn clear_sessions(&self) {
+        self.rows.lock().unwrap().sessions.clear();
+    }
+
+    fn rows(&self, what: &str, patience: Patience) -> Result<MutexGuard<'_, Rows>, StoreFault> {
+        if patience == Patience::Wait {
+            self.patient.note(what);
+        }
+        self.fault.lock().unwrap().clone().map_or_else(|| Ok(self.rows.lock().unwrap()), Err)
+    }
+}
+
+impl Store for MemoryStore {
+    fn prepare(&self) -> Result<(), StoreFault> {
+        self.rows("prepare", Patience::Wait).map(|_| ())
+    }
+
+    fn identity(
+        &self,
+        issuer: &str,
+        subject: &str,
+        patience: Patience,
+    ) -> Result<Option<IdentityRow>, StoreFault> {
+        let rows = self.rows("identity", patience)?;
+        Ok(rows.identities.iter().find(|row| row.issuer == issuer && row.subject == subject).cloned())
+    }
+
+    fn identity_of_user(
+        &self,
+        username: &str,
+        patience: Patience,
+    ) -> Result<Option<IdentityRow>, StoreFault> {
+        let rows = self.rows("identity_of_user", patience)?;
+        Ok(rows.identities.iter().find(|row| row.username == username).cloned())
+    }
+
+    fn bind(&self, row: &IdentityRow) -> Result<Bound, StoreFault> {
+        let mut rows = self.rows("bind", Patience::Wait)?;
+        let same = |known: &&IdentityRow| known.issuer == row.issuer && known.subject == row.subject;
+        if let Some(known) = rows.identities.iter().find(same) {
+            return Ok(Bound::Row(known.clone()));
+        }
+        if rows.identities.iter().any(|known| known.username == row.username) {
+            return Ok(Bound::UsernameTaken);
+        }
+        rows.identities.push(row.clone());
+        Ok(Bound::Row(row.clone()))
+    }
+
+    fn note(&self, row: &IdentityRow) -> Result<(), StoreFault> {
+        let mut rows = self.rows("note", Patience::Wait)?;
+        for known in &mut rows.identities {
+            if known.issuer == row.issuer && known.subject == row.subject {
+                let username = known.username.clone();
+                *known = IdentityRow { username, ..row.clone() };
+            }
+        }
+        Ok(())
+    }
+
+    fn add_session(&self, row: &SessionRow) -> Result<(), StoreFault> {
+        let mut rows = self.rows("add_session", Patience::Wait)?;
+        rows.sessions.retain(|known| known.expires_at > row.created_at);
+        rows.sessions.push(row.clone());
+        Ok(())
+    }
+
+    fn session(
+        &self,
+        id_hash: &[u8; 32],
+        patience: Patience,
+    ) -> Result<Option<(SessionRow, IdentityRow)>, StoreFault> {
+        let rows = self.rows("session", patience)?;
+        let Some(session) = rows.sessions.iter().find(|row| &row.id_hash == id_hash) else { return Ok(None) };
+        let owner = |row: &&IdentityRow| row.issuer == session.issuer && row.subject == session.subject;
+        Ok(rows.identities.iter().find(owner).map(|identity| (session.clone(), identity.clone())))
+    }
+
+    fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault> {
+        let mut rows = self.rows("remove_session", Patience::Wait)?;
+        let position = rows.sessions.iter().position(|row| &row.id_hash == id_hash);
+        Ok(position.map(|position| rows.sessions.remove(position)))
+    }
+}
+
+/// MLflow's `users`.
+#[derive(Default)]
+pub struct MemoryUsers {
+    rows: Mutex<BTreeMap<String, UserRow>>,
+    /// Every call: each of them may wait for a lock.
+    pub asked: Asked,
+}
+
+impl MemoryUsers {
+    /// A user whom MLflow's administrator made, with a password.
+    pub fn add_local(&self, username: &str, is_admin: bool) {
+        let password_hash = "scrypt:32768:8:1$salt$0123".to_owned();
+        self.rows.lock().unwrap().insert(username.to_owned(), UserRow { password_hash, is_admin });
+    }
+
+    /// The user sets a password in MLflow.
+    pub fn set_password(&self, username: &str) {
+        let password_hash = "scrypt:32768:8:1$salt$4567".to_owned();
+        self.rows.lock().unwrap().get_mut(username).unwrap().password_hash = password_hash;
+    }
+
+    pub fn remove(&self, username: &str) {
+        self.rows.lock().unwrap().remove(username);
+    }
+
+    pub fn all(&self) -> BTreeMap<String, UserRow> {
+        self.rows.lock().unwrap().clone()
+    }
+
+    pub fn is_admin(&self, username: &str) -> Option<bool> {
+        self.rows.lock().unwrap().get(username).map(|row| row.is_admin)
+    }
+}
+
+impl Users for MemoryUsers {
+    fn find(&self, username: &str) -> Result<Option<UserRow>, StoreFault> {
+        self.asked.note("find");
+        Ok(self.rows.lock().unwrap().get(username).cloned())
+    }
+
+    fn create(&self, username: &str, row: &UserRow) -> Result<bool, StoreFault> {
+        self.asked.note("create");
+        let mut rows = self.rows.lock().unwrap();
+        if rows.contains_key(username) {
+            return Ok(false);
+        }
+        rows.insert(username.to_owned(), row.clone());
+        Ok(true)
+    }
+
+    fn set_admin(&self, username: &str, is_admin: bool) -> Result<(), StoreFault> {
+        self.asked.note("set_admin");
+        let mut rows = self.rows.lock().unwrap();
+        let gone = || StoreFault::Failed("no such user".to_owned());
+        rows.get_mut(username).ok_or_else(gone)?.is_admin = is_admin;
+        Ok(())
+    }
+}
