@@ -80,6 +80,7 @@ codes! {
     UsernameTaken "username_taken" Caller "This user name already belongs to somebody else in MLflow.";
     AccountProtected "account_protected" Caller "This MLflow account is a local administrator and is not handed over.";
     CrossOrigin "cross_origin" Caller "A change was asked for by a page of another origin.";
+    HostInvalid "host_invalid" Caller "The Host header is not the name of a host.";
     MethodNotAllowed "method_not_allowed" Caller "This address does not answer this method.";
     LoginUnknown "login_unknown" Caller "This login was not begun here, or is already finished. Sign in again.";
     LoginExpired "login_expired" Caller "The login took too long. Sign in again.";

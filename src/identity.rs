@@ -34,6 +34,8 @@ pub struct Identity {
     pub username: String,
     /// The groups, without a leading `/`; `None` when the token carries no groups claim.
     pub groups: Option<Vec<String>>,
+    /// When the token was issued (`iat`), in seconds since 1970; 0 when it does not say.
+    pub told_at: i64,
 }
 
 impl Rules {
@@ -49,6 +51,7 @@ impl Rules {
             subject: subject.to_owned(),
             username: self.username(claims)?,
             groups: self.groups(claims)?,
+            told_at: claims::optional_time(claims, "iat")?.unwrap_or(0),
         })
     }
 

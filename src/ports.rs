@@ -70,10 +70,12 @@ pub struct IdentityRow {
     pub subject: String,
     /// The MLflow user that it was bound to at its first login.
     pub username: String,
-    /// The groups seen last; `None` when no token has told any.
+    /// The number of its row in MLflow's `users`; 0 until that was seen.
+    pub user_id: i64,
+    /// The newest groups that the provider has told; `None` when no token has told any.
     pub groups: Option<Vec<String>>,
-    /// When they were seen, in seconds since 1970; 0 until MLflow's own row was there as well.
-    pub checked_at: i64,
+    /// When the token that told them was issued, in seconds since 1970; 0 when it did not say.
+    pub told_at: i64,
     /// Whether the MLflow user was made by a login, not by somebody with a password.
     pub made_here: bool,
 }
@@ -134,7 +136,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `StoreFault`.
     fn bind(&self, row: &IdentityRow) -> Result<Bound, StoreFault>;
-    /// Notes what may change: the groups seen last, and whether the user was made by a login.
+    /// Notes what may change: `user_id`, `groups`, `told_at` and `made_here`.
     ///
     /// # Errors
     /// `StoreFault`.
@@ -160,9 +162,11 @@ pub trait Store: Send + Sync {
     fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault>;
 }
 
-/// A row of MLflow's own `users` table, without its number.
+/// A row of MLflow's own `users` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
+    /// Its number, given by the database; without meaning when a row is made.
+    pub id: i64,
     /// The password hash; tells whose account it is.
     pub password_hash: String,
     /// Whether MLflow lets the user do everything.

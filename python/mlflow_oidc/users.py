@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 _USERS = sqlalchemy.table(
     "users",
+    sqlalchemy.column("id", sqlalchemy.Integer),
     sqlalchemy.column("username", sqlalchemy.String),
     sqlalchemy.column("password_hash", sqlalchemy.String),
     sqlalchemy.column("is_admin", sqlalchemy.Boolean),
@@ -27,13 +28,13 @@ class Users:
         """Takes MLflow's SQLAlchemy engine over."""
         self._engine = engine
 
-    def find(self, username: str) -> tuple[str, bool] | None:
-        """The password hash and the admin flag of a user, or ``None``."""
-        query = sqlalchemy.select(_USERS.c.password_hash, _USERS.c.is_admin).where(
+    def find(self, username: str) -> tuple[int, str, bool] | None:
+        """The number, the password hash and the admin flag of a user, or ``None``."""
+        query = sqlalchemy.select(_USERS.c.id, _USERS.c.password_hash, _USERS.c.is_admin).where(
             _USERS.c.username == username
         )
         row = self._run(lambda connection: connection.execute(query).first())
-        return None if row is None else (str(row[0] or ""), bool(row[1]))
+        return None if row is None else (int(row[0]), str(row[1] or ""), bool(row[2]))
 
     def create(self, username: str, password_hash: str, is_admin: bool) -> bool:
         """Adds a user; ``False`` when the name is there already."""

@@ -44,9 +44,11 @@ const fn status(code: Code) -> (u16, &'static str, Option<u32>) {
         | Code::LoginDenied
         | Code::CrossOrigin => (403, "PERMISSION_DENIED", None),
         Code::MethodNotAllowed => (405, "BAD_REQUEST", None),
-        Code::LoginUnknown | Code::LoginExpired | Code::CallbackMalformed | Code::CallbackIssuer => {
-            (400, "BAD_REQUEST", None)
-        }
+        Code::HostInvalid
+        | Code::LoginUnknown
+        | Code::LoginExpired
+        | Code::CallbackMalformed
+        | Code::CallbackIssuer => (400, "BAD_REQUEST", None),
         Code::ProviderError | Code::ProviderAnswer => (502, "TEMPORARILY_UNAVAILABLE", None),
         Code::ProviderUnreachable => (503, "TEMPORARILY_UNAVAILABLE", Some(5)),
         Code::ProviderBusy => (503, "TEMPORARILY_UNAVAILABLE", Some(2)),

@@ -79,8 +79,8 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
     if row.issuer != app.config.issuer {
         return Err(ended("one of another provider"));
     }
-    // An account removed in MLflow ends its sessions; MLflow itself would answer 404 to every page.
-    if !on_event_loop && !users::exists(app, &identity.username)? {
+    // An account removed in MLflow ends its sessions, also when somebody has made another one of the same name.
+    if !on_event_loop && !users::is_there(app, &identity)? {
         app.world.store.remove_session(&hash)?;
         return Err(ended("one of a user whom MLflow no longer has"));
     }

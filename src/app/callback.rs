@@ -2,7 +2,7 @@
 
 use super::login::ATTEMPT_LIFETIME;
 use super::wire::{Decision, Reply, Request};
-use super::{App, browser, provider, users};
+use super::{App, accounts, browser, provider};
 use crate::config::Site;
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::jose::Verified;
@@ -85,13 +85,17 @@ fn finish(
     };
     let tokens = token::judge(&answer)?;
     let verified = verify_id_token(app, request, &tokens, attempt)?;
-    let identity = app.config.rules.identify(verified.claims())?;
-    app.config.rules.admit(identity.groups.as_deref())?;
-    let provider_sid = claims::optional_text(verified.claims(), "sid")?.map(str::to_owned);
-    let admitted = users::settle(app, identity)?;
-    let session = begin_session(app, &admitted, provider_sid, &tokens.id_token)?;
+    let identity = app.config.rules.identify(verified.claims()).map_err(blame_provider)?;
+    let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
+    let admitted = accounts::settle(app, identity)?;
+    let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;
     app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
     Ok((session, attempt.next.clone()))
+}
+
+/// What is wrong with the token itself is not the doing of the person who logs in.
+fn blame_provider(error: Error) -> Error {
+    if error.code.name().starts_with("token_") { error.by(Party::Provider) } else { error }
 }
 
 /// The ID token of the answer, verified and judged; what is wrong with it is the provider's fault.
@@ -101,12 +105,8 @@ fn verify_id_token(
     tokens: &token::Tokens,
     attempt: &Attempt,
 ) -> Result<Verified> {
-    let blame = |error: Error| match error.code.party() {
-        Party::Caller => error.by(Party::Provider),
-        _ => error,
-    };
-    let (verified, _) =
-        provider::verify_token(app, tokens.id_token.expose(), request.on_event_loop).map_err(blame)?;
+    let (verified, _) = provider::verify_token(app, tokens.id_token.expose(), request.on_event_loop)
+        .map_err(blame_provider)?;
     let expected = id_token::Expectation {
         issuer: &app.config.issuer,
         client_id: &app.config.client_id,
@@ -115,7 +115,7 @@ fn verify_id_token(
         now: app.now(),
         skew: app.config.skew,
     };
-    id_token::check(&verified, &expected).map_err(blame)?;
+    id_token::check(&verified, &expected).map_err(blame_provider)?;
     Ok(verified)
 }
 

@@ -1,5 +1,6 @@
 //! Deciding who a request is. Pure: everything outside comes in through [`crate::ports`].
 
+mod accounts;
 pub mod answer;
 mod bearer;
 mod browser;
@@ -11,6 +12,7 @@ mod provider;
 mod resource;
 pub mod return_to;
 mod routes;
+mod unknown_keys;
 mod users;
 pub mod wire;
 

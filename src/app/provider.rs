@@ -1,6 +1,7 @@
 //! The provider's metadata and keys: fetched by the refresher alone, kept fresh ahead of need, used stale when it is down.
 
 use super::App;
+use super::unknown_keys::{Name, UnknownKeys, Verdict};
 use crate::error::{Code, Error, Result};
 use crate::jose::{Compact, KeySet, Verified, verify};
 use crate::oidc::message::{Request, Response};
@@ -16,8 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const WAITING_LIMIT: usize = 8;
 /// How many code exchanges may be under way at once, for the same reason.
 const EXCHANGE_LIMIT: usize = 16;
-/// Seconds between two fetches that an unknown `kid` may cause: forged tokens must not make us a nuisance.
-const UNKNOWN_KEY_COOLDOWN: i64 = 10;
 /// Seconds that metadata is good for.
 const METADATA_LIFETIME: i64 = 24 * 3600;
 /// Bounds, in seconds, of what `Cache-Control` may ask for the keys, and the value without it.
@@ -43,7 +42,7 @@ struct Plan {
     next_try: i64,
     failures: u32,
     last_fault: Option<Error>,
-    unknown_key_at: Option<i64>,
+    unknown: UnknownKeys,
 }
 
 /// The provider, as one process sees it.
@@ -138,37 +137,42 @@ fn wait(app: &App, on_event_loop: bool) -> Result<()> {
     Ok(())
 }
 
-/// Verifies a token with the provider's keys; a key that is not known causes one fetch, if the last such is long enough
-/// ago (RFC 7517 leaves rotation to the provider: a new `kid` appears without notice).
+/// Verifies a token with the provider's keys. A key that is not known causes a fetch, or joins the one under way: a new
+/// `kid` appears without notice (OpenID Connect Core section 10.1.1).
 ///
 /// # Errors
-/// Those of [`verify`], and those of the provider when the keys have to be asked for.
+/// Those of [`verify`], and those of the provider while it is not proven that it does not have the key.
 pub fn verify_token(app: &App, token: &str, on_event_loop: bool) -> Result<(Verified, u64)> {
-    let current = known(app, on_event_loop)?;
-    let error = match verify(Compact::parse(token)?, &current.keys, &current.metadata.algorithms) {
-        Ok(verified) => return Ok((verified, current.epoch)),
-        Err(error) if error.code == Code::TokenKeyUnknown => error,
-        Err(error) => return Err(error),
-    };
-    {
-        let mut plan = app.provider.plan();
-        let now = app.now();
-        // Stamped before the fetch, so that a slow or failing provider is not asked once per forged token.
-        if plan.unknown_key_at.is_some_and(|at| now < at.saturating_add(UNKNOWN_KEY_COOLDOWN)) {
-            return Err(error);
+    let mut waited = false;
+    loop {
+        let current = known(app, on_event_loop)?;
+        let compact = Compact::parse(token)?;
+        let name = Name::of(&compact);
+        let unknown = match verify(compact, &current.keys, &current.metadata.algorithms) {
+            Ok(verified) => return Ok((verified, current.epoch)),
+            Err(error) if error.code == Code::TokenKeyUnknown => error,
+            Err(error) => return Err(error),
+        };
+        {
+            let mut plan = app.provider.plan();
+            let now = app.now();
+            match plan.unknown.judge(&name, now) {
+                Verdict::Absent => return Err(unknown),
+                Verdict::Fetch => {
+                    plan.keys_due = now;
+                    plan.next_try = now;
+                }
+                Verdict::Later if plan.keys_due > now => return Err(pending()),
+                Verdict::Later => {}
+            }
+            // The fetch has failed lately or did not end in time: the token may be good, so that is no 401.
+            if plan.next_try > now || waited {
+                return Err(plan.last_fault.clone().unwrap_or_else(pending));
+            }
         }
-        plan.unknown_key_at = Some(now);
-        plan.keys_due = now;
-        plan.next_try = now;
+        wait(app, on_event_loop)?;
+        waited = true;
     }
-    wait(app, on_event_loop)?;
-    let fresh = known(app, on_event_loop)?;
-    // Not fetched yet or failed to: the token may be good, so that is no 401.
-    if fresh.epoch == current.epoch && app.provider.plan().keys_due <= app.now() {
-        return Err(app.provider.plan().last_fault.clone().unwrap_or_else(pending));
-    }
-    verify(Compact::parse(token)?, &fresh.keys, &fresh.metadata.algorithms)
-        .map(|verified| (verified, fresh.epoch))
 }
 
 /// One round of the refresher; returns how long it may sleep. Only its thread calls this, so there is one fetch at a time.
@@ -249,6 +253,7 @@ fn fetch(app: &App, metadata: Option<Arc<Metadata>>, metadata_due: bool, keys_du
 }
 
 fn fetch_keys(app: &App, metadata: &Arc<Metadata>) -> Result<Arc<Metadata>> {
+    app.provider.plan().unknown.begin();
     let answer = send(app, &Request::get(metadata.jwks_uri.as_str()))?;
     // Judged like every answer first: an error page is named as one.
     answer.json("key set")?;
@@ -262,7 +267,11 @@ fn fetch_keys(app: &App, metadata: &Arc<Metadata>) -> Result<Arc<Metadata>> {
     let epoch = slot.as_ref().map_or(1, |known| known.epoch.wrapping_add(u64::from(changed)));
     *slot = Some(Known { metadata: Arc::clone(metadata), keys: Arc::new(keys), epoch });
     drop(slot);
-    app.provider.plan().keys_due = app.now().saturating_add(lifetime);
+    let mut plan = app.provider.plan();
+    // Ahead of the end of what the provider allows, so that there is time to try again.
+    plan.keys_due = app.now().saturating_add(lifetime * 4 / 5);
+    plan.unknown.end(changed);
+    drop(plan);
     if changed {
         app.log(Level::Info, &format!("the provider publishes {count} usable keys"));
         if !skipped.is_empty() {

@@ -29,9 +29,24 @@ const GATEWAY: &str = "/gateway/";
 /// # Errors
 /// The refusal, to be answered by [`super::answer`].
 pub fn decide(app: &App, request: &Request<'_>) -> Result<Decision> {
+    // On the event loop the path has been put together from the Host header by some versions of Starlette: a Host with a
+    // path in it would choose the rules that apply here. It is no host either way (RFC 9110 section 7.2).
+    if request
+        .host
+        .contains(|c: char| matches!(c, '/' | '\\' | '?' | '#' | '@') || c.is_whitespace() || c.is_control())
+    {
+        return Err(Error::new(
+            Code::HostInvalid,
+            "a host and a port",
+            format!("Host {}", quote(request.host)),
+        ));
+    }
     // Outside the prefix MLflow serves some paths as well; they are guarded like all others.
     let path = app.config.place.strip(request.path).unwrap_or(request.path);
-    if let Some(handler) = own_endpoint(app, request, path)? {
+    // MLflow routes none of our endpoints natively, and some of them wait for the provider.
+    if !request.on_event_loop
+        && let Some(handler) = own_endpoint(app, request, path)?
+    {
         return handler(app, request);
     }
     if path.starts_with(GATEWAY)

@@ -1,18 +1,15 @@
-//! From an identity to a row of MLflow's `users`: binding, creating, the admin flag.
+//! Who is let in: from memory, from our own table on the event loop, else through [`super::accounts`].
 
-use super::{Admitted, App};
+use super::{Admitted, App, accounts};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::Identity;
-use crate::ports::{Bound, IdentityRow, Level, Patience, StoreFault, UserRow};
+use crate::ports::{IdentityRow, Level, Patience, StoreFault};
 use moka::sync::Cache;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The `password_hash` of accounts that only sign in through the provider. It has no `$`, so MLflow's check of a
-/// password answers no at once, whatever the password, and costs no hashing.
-pub const NO_PASSWORD: &str = "oidc:no-password:mlflow-oidc";
 /// How many identities a worker remembers.
 const REMEMBERED: u64 = 100_000;
 /// How many refusals a worker remembers for the event loop, and for how many seconds.
@@ -44,9 +41,9 @@ struct Refused {
 #[derive(Clone)]
 struct Seen {
     username: String,
-    /// The flag that stands in MLflow's row; `None` when it was not looked at.
-    is_admin: Option<bool>,
-    /// When the row was looked at, in seconds since 1970.
+    /// The newest groups known; MLflow's row says what follows from them.
+    groups: Option<Vec<String>>,
+    /// When the rows were looked at, in seconds since 1970.
     checked_at: i64,
 }
 
@@ -65,37 +62,44 @@ fn key(identity: &Identity) -> (String, String) {
     (identity.issuer.clone(), identity.subject.clone())
 }
 
-/// Lets an identity in: checks its groups, then makes MLflow's row say what the identity says.
+/// Whether a token has nothing new to say about groups.
+fn agrees(identity: &Identity, groups: Option<&Vec<String>>) -> bool {
+    identity.groups.is_none() || identity.groups.as_ref() == groups
+}
+
+/// Lets an identity in: its groups allow it, and MLflow's row says what they say.
 ///
 /// # Errors
 /// `groups_missing`, `group_required`, `username_taken`, `account_protected`, `database_unavailable`; on the event loop
 /// `provider_pending` while the clerk writes what is new.
 pub fn admit(app: &App, identity: Identity, on_event_loop: bool) -> Result<Admitted> {
-    app.config.rules.admit(identity.groups.as_deref())?;
-    let wanted = app.config.rules.is_admin(identity.groups.as_deref());
     if let Some(seen) = app.people.seen.get(&key(&identity))
-        && (wanted.is_none() || wanted == seen.is_admin)
+        && (0..app.config.session_cache.max(1)).contains(&app.now().saturating_sub(seen.checked_at))
+        && agrees(&identity, seen.groups.as_ref())
     {
-        let age = app.now().saturating_sub(seen.checked_at);
-        // On the event loop an old look at MLflow's table is good enough: MLflow reads it again itself.
-        if on_event_loop || (0..app.config.session_cache.max(1)).contains(&age) {
-            return Ok(Admitted { identity, username: seen.username });
-        }
+        app.config.rules.admit(identity.groups.as_deref())?;
+        return Ok(Admitted { identity, username: seen.username });
     }
-    if on_event_loop { admit_without_waiting(app, identity) } else { settle(app, identity) }
+    if on_event_loop { admit_without_waiting(app, identity) } else { accounts::settle(app, identity) }
 }
 
 /// On the event loop: only a read that waits for no lock; whatever needs writing is the clerk's.
 fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
     if app.people.prepared.load(Ordering::Acquire) {
         match app.world.store.identity(&identity.issuer, &identity.subject, Patience::Now) {
-            // The time and the groups are noted after MLflow's row was written: it is there, with the same flag.
-            Ok(Some(row)) if row.checked_at > 0 && row.groups == identity.groups => {
-                let is_admin = app.config.rules.is_admin(identity.groups.as_deref());
-                remember(app, &identity, &row.username, is_admin, 0);
-                return Ok(Admitted { identity, username: row.username });
+            // Bound, and MLflow's row was there: its flag was written before these groups were noted. MLflow itself
+            // reads its row again and refuses somebody who is gone.
+            Ok(Some(row)) if row.user_id != 0 => {
+                let groups = accounts::standing(&identity, Some(&row));
+                if identity.groups.is_none() || groups == row.groups.as_deref() {
+                    app.config.rules.admit(groups)?;
+                    remember(app, &row);
+                    return Ok(Admitted { identity, username: row.username });
+                }
             }
-            Ok(_) | Err(StoreFault::Busy) => {}
+            // A stranger who may not come in leaves nothing to write.
+            Ok(None) => app.config.rules.admit(identity.groups.as_deref())?,
+            Ok(Some(_)) | Err(StoreFault::Busy) => {}
             Err(fault) => return Err(fault.into()),
         }
     }
@@ -124,10 +128,8 @@ pub fn attend(app: &App) -> Duration {
         match app.world.store.prepare() {
             Ok(()) => app.people.prepared.store(true, Ordering::Release),
             Err(fault) => {
-                app.log(
-                    Level::Error,
-                    &format!("the tables of mlflow-oidc could not be made: {}", Error::from(fault)),
-                );
+                let line = format!("the tables of mlflow-oidc could not be made: {}", Error::from(fault));
+                app.log(Level::Error, &line);
                 return Duration::from_secs(1);
             }
         }
@@ -135,7 +137,7 @@ pub fn attend(app: &App) -> Duration {
     loop {
         let errand = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner).front().cloned();
         let Some(identity) = errand else { return IDLE };
-        if let Err(error) = settle(app, identity.clone()) {
+        if let Err(error) = accounts::settle(app, identity.clone()) {
             app.log(Level::Warning, &format!("a user could not be written: {error}"));
             // A database that does not answer is no refusal: the caller comes again and it is tried again.
             if error.party == Party::Caller {
@@ -167,134 +169,23 @@ pub fn prepared(app: &App, on_event_loop: bool) -> Result<()> {
     Err(StoreFault::Busy.into())
 }
 
-/// Makes the rows say what the identity says. It may wait for locks.
-///
-/// # Errors
-/// `username_taken`, `account_protected`, `database_unavailable`.
-pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
-    prepared(app, false)?;
-    let wanted = app.config.rules.is_admin(identity.groups.as_deref());
-    let store = &app.world.store;
-    let mut row = match store.identity(&identity.issuer, &identity.subject, Patience::Wait)? {
-        Some(row) => row,
-        None => bind(app, &identity, wanted)?,
-    };
-    let before = row.clone();
-    let is_admin = match app.world.users.find(&row.username)? {
-        Some(found) => follow_admin(app, &row, &found, wanted)?,
-        // New, or removed in MLflow since: who the provider vouches for is made anew.
-        None => {
-            let user = UserRow { password_hash: NO_PASSWORD.to_owned(), is_admin: wanted.unwrap_or(false) };
-            row.made_here = true;
-            make(app, &row, &user, wanted)?
-        }
-    };
-    // A token without groups has nothing to say about them, and must not wipe what another one said.
-    if identity.groups.is_some() {
-        row.groups.clone_from(&identity.groups);
-    }
-    if row != before || row.checked_at == 0 {
-        row.checked_at = app.now();
-        store.note(&row)?;
-    }
-    remember(app, &identity, &row.username, Some(is_admin), app.now());
-    Ok(Admitted { identity, username: row.username })
+/// Remembers what stands in the rows.
+pub fn remember(app: &App, row: &IdentityRow) {
+    let seen = Seen { username: row.username.clone(), groups: row.groups.clone(), checked_at: app.now() };
+    app.people.seen.insert((row.issuer.clone(), row.subject.clone()), seen);
 }
 
-/// Adds the MLflow user; returns its admin flag.
-fn make(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<bool>) -> Result<bool> {
-    let username = &row.username;
-    if app.world.users.create(username, user)? {
-        app.log(Level::Info, &format!("made the MLflow user {} (admin: {})", quote(username), user.is_admin));
-        return Ok(user.is_admin);
-    }
-    // Somebody was faster: most likely we ourselves, in another thread or worker.
-    let gone = || StoreFault::Failed("the user was made and removed meanwhile".to_owned());
-    let found = app.world.users.find(username)?.ok_or_else(gone)?;
-    follow_admin(app, row, &found, wanted)
+/// Forgets it.
+pub fn forget(app: &App, row: &IdentityRow) {
+    app.people.seen.invalidate(&(row.issuer.clone(), row.subject.clone()));
 }
 
-fn remember(app: &App, identity: &Identity, username: &str, is_admin: Option<bool>, checked_at: i64) {
-    let seen = Seen { username: username.to_owned(), is_admin, checked_at };
-    app.people.seen.insert(key(identity), seen);
-}
-
-/// Whether a row of MLflow's says that a login made it. For rows that no identity is bound to (any more); a bound one
-/// knows it by itself, since its user may have been given a password in MLflow.
-fn is_ours(user: &UserRow) -> bool {
-    user.password_hash == NO_PASSWORD
-}
-
-/// The first login of an identity: may it have this user name?
-fn bind(app: &App, identity: &Identity, is_admin: Option<bool>) -> Result<IdentityRow> {
-    let username = &identity.username;
-    let is_bootstrap_admin = app.config.admin_username.as_ref() == Some(username);
-    let existing = app.world.users.find(username)?;
-    // The administrator whom MLflow itself makes is never anybody's by name alone: a user who may choose the username
-    // claim at the provider would choose 'admin'.
-    let protected =
-        is_bootstrap_admin || existing.as_ref().is_some_and(|user| user.is_admin && !is_ours(user));
-    if protected && is_admin != Some(true) {
-        return Err(Error::new(
-            Code::AccountProtected,
-            format!("a member of the admin group for the local administrator {}", quote(username)),
-            "somebody else",
-        ));
-    }
-    if let Some(user) = &existing
-        && !is_ours(user)
-        && !app.config.link_existing_users
-    {
-        return Err(Error::new(
-            Code::UsernameTaken,
-            format!(
-                "a new user, or OIDC_LINK_EXISTING_USERS=true to hand over the existing {}",
-                quote(username)
-            ),
-            "an MLflow user of that name with a password of its own",
-        ));
-    }
-    let row = IdentityRow {
-        issuer: identity.issuer.clone(),
-        subject: identity.subject.clone(),
-        username: username.clone(),
-        groups: identity.groups.clone(),
-        checked_at: 0,
-        made_here: existing.as_ref().is_none_or(is_ours),
-    };
-    match app.world.store.bind(&row)? {
-        Bound::Row(row) => Ok(row),
-        Bound::UsernameTaken => Err(Error::new(
-            Code::UsernameTaken,
-            format!("a user name of one subject only, {}", quote(username)),
-            "another subject of the provider that has it already",
-        )),
-    }
-}
-
-/// Writes the admin flag where it differs, except that no login ever takes it from a local administrator; returns what
-/// it is now.
-fn follow_admin(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<bool>) -> Result<bool> {
-    let username = &row.username;
-    let Some(wanted) = wanted.filter(|wanted| *wanted != user.is_admin) else { return Ok(user.is_admin) };
-    if !wanted && (!row.made_here || app.config.admin_username.as_ref() == Some(username)) {
-        return Err(Error::new(
-            Code::AccountProtected,
-            format!("a member of the admin group for the local administrator {}", quote(username)),
-            "somebody who is not (any more)",
-        ));
-    }
-    app.world.users.set_admin(username, wanted)?;
-    app.log(Level::Info, &format!("the MLflow user {} is an administrator: {wanted}", quote(username)));
-    Ok(wanted)
-}
-
-/// Whether MLflow still has the user. It may wait for a lock.
+/// Whether MLflow still has the user that the identity was bound to. It may wait for a lock.
 ///
 /// # Errors
 /// `database_unavailable`.
-pub fn exists(app: &App, username: &str) -> Result<bool> {
-    Ok(app.world.users.find(username)?.is_some())
+pub fn is_there(app: &App, row: &IdentityRow) -> Result<bool> {
+    Ok(app.world.users.find(&row.username)?.is_some_and(|user| user.id == row.user_id))
 }
 
 /// Refuses user name and password for accounts that a login made.
@@ -308,7 +199,8 @@ pub fn check_password_allowed(app: &App, username: &str, on_event_loop: bool) ->
     prepared(app, on_event_loop)?;
     let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
     match app.world.store.identity_of_user(username, patience)? {
-        Some(row) if row.made_here => Err(Error::new(
+        // An account of the same name that was removed and made anew in MLflow is somebody else's.
+        Some(row) if row.made_here && (on_event_loop || is_there(app, &row)?) => Err(Error::new(
             Code::AccountWithoutPassword,
             "a bearer token, or an account that MLflow's administrator made",
             format!("a password for {}", quote(username)),

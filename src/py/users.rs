@@ -40,9 +40,9 @@ impl PythonUsers {
 
 impl Users for PythonUsers {
     fn find(&self, username: &str) -> Result<Option<UserRow>, StoreFault> {
-        let row: Option<(String, bool)> =
+        let row: Option<(i64, String, bool)> =
             self.call("find", |py| (username,).into_pyobject(py), |answer| answer.extract())?;
-        Ok(row.map(|(password_hash, is_admin)| UserRow { password_hash, is_admin }))
+        Ok(row.map(|(id, password_hash, is_admin)| UserRow { id, password_hash, is_admin }))
     }
 
     fn create(&self, username: &str, row: &UserRow) -> Result<bool, StoreFault> {

@@ -21,8 +21,9 @@ CREATE TABLE IF NOT EXISTS oidc_identities (
     issuer TEXT NOT NULL,
     subject TEXT NOT NULL,
     username TEXT NOT NULL UNIQUE,
+    user_id INTEGER NOT NULL,
     groups TEXT,
-    checked_at INTEGER NOT NULL,
+    told_at INTEGER NOT NULL,
     made_here INTEGER NOT NULL,
     PRIMARY KEY (issuer, subject)
 ) WITHOUT ROWID;
@@ -103,9 +104,10 @@ fn identity_row(row: &Row<'_>) -> rusqlite::Result<IdentityRow> {
         issuer: row.get("issuer")?,
         subject: row.get("subject")?,
         username: row.get("username")?,
+        user_id: row.get("user_id")?,
         // What cannot be read counts as not told: it opens no door.
         groups: groups.and_then(|text| serde_json::from_str::<Vec<String>>(&text).ok()),
-        checked_at: row.get("checked_at")?,
+        told_at: row.get("told_at")?,
         made_here: row.get("made_here")?,
     })
 }
@@ -174,14 +176,15 @@ impl Store for SqliteStore {
         self.with(Patience::Wait, |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute(
-                "INSERT INTO oidc_identities (issuer, subject, username, groups, checked_at, made_here)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                "INSERT INTO oidc_identities (issuer, subject, username, user_id, groups, told_at, made_here)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
                 params![
                     row.issuer,
                     row.subject,
                     row.username,
+                    row.user_id,
                     groups_text(row),
-                    row.checked_at,
+                    row.told_at,
                     row.made_here
                 ],
             )?;
@@ -195,9 +198,9 @@ impl Store for SqliteStore {
     fn note(&self, row: &IdentityRow) -> Result<(), StoreFault> {
         self.with(Patience::Wait, |connection| {
             connection.execute(
-                "UPDATE oidc_identities SET groups = ?3, checked_at = ?4, made_here = ?5
+                "UPDATE oidc_identities SET user_id = ?3, groups = ?4, told_at = ?5, made_here = ?6
                  WHERE issuer = ?1 AND subject = ?2",
-                params![row.issuer, row.subject, groups_text(row), row.checked_at, row.made_here],
+                params![row.issuer, row.subject, row.user_id, groups_text(row), row.told_at, row.made_here],
             )
         })
         .map(|_| ())

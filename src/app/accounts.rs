@@ -1,0 +1,185 @@
+//! From an identity to a row of MLflow's `users`: binding, making, the admin flag, and taking it back.
+
+use super::users::{forget, prepared, remember};
+use super::{Admitted, App};
+use crate::error::{Code, Error, Result, quote};
+use crate::identity::Identity;
+use crate::ports::{Bound, IdentityRow, Level, Patience, StoreFault, UserRow};
+
+/// The `password_hash` of accounts that only sign in through the provider. It has no `$`, so MLflow's check of a
+/// password answers no at once, whatever the password, and costs no hashing.
+pub const NO_PASSWORD: &str = "oidc:no-password:mlflow-oidc";
+
+/// The groups that count: those of the newest statement of the provider.
+///
+/// A token of yesterday that is still valid must not undo what the provider said today.
+pub fn standing<'a>(identity: &'a Identity, row: Option<&'a IdentityRow>) -> Option<&'a [String]> {
+    match (&identity.groups, row) {
+        (Some(_), Some(row)) if row.groups.is_some() && identity.told_at < row.told_at => {
+            row.groups.as_deref()
+        }
+        (groups, _) => groups.as_deref(),
+    }
+}
+
+/// Makes the rows say what the provider says. It may wait for locks.
+///
+/// # Errors
+/// `groups_missing`, `group_required`, `username_taken`, `account_protected`, `database_unavailable`.
+pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
+    prepared(app, false)?;
+    let known = app.world.store.identity(&identity.issuer, &identity.subject, Patience::Wait)?;
+    let groups = standing(&identity, known.as_ref());
+    if let Err(refusal) = app.config.rules.admit(groups) {
+        if let Some(row) = known {
+            turn_away(app, &identity, row)?;
+        }
+        return Err(refusal);
+    }
+    let wanted = app.config.rules.is_admin(groups);
+    let mut row = match known.clone() {
+        Some(row) => row,
+        None => bind(app, &identity, wanted)?,
+    };
+    let before = row.clone();
+    let user = match app.world.users.find(&row.username)? {
+        Some(found) => found,
+        // New, or removed in MLflow since: who the provider vouches for is made anew.
+        None => make(app, &row.username, wanted)?,
+    };
+    // Seen for the first time, or removed and made anew, or given a password of its own since: judged like the account
+    // that a first login finds. (SQLite gives the number of a removed row away again, so the number alone is no proof.)
+    if row.user_id != user.id || (row.made_here && !is_ours(&user)) {
+        may_take(app, &row.username, Some(&user), wanted)?;
+        row.user_id = user.id;
+        row.made_here = is_ours(&user);
+    }
+    follow_admin(app, &row, &user, wanted)?;
+    take_note(&identity, &mut row);
+    if row != before {
+        app.world.store.note(&row)?;
+    }
+    remember(app, &row);
+    Ok(Admitted { identity, username: row.username })
+}
+
+/// Notes the groups of a token that is not older than what is known. A token without groups has nothing to say about
+/// them, and must not wipe what another one said.
+fn take_note(identity: &Identity, row: &mut IdentityRow) {
+    let newest = row.groups.is_none() || identity.told_at >= row.told_at;
+    if newest && identity.groups.is_some() && row.groups != identity.groups {
+        row.groups.clone_from(&identity.groups);
+        row.told_at = identity.told_at;
+    }
+}
+
+/// Somebody who was let in before and may not be any more: what the provider says now is noted, so that the sessions end
+/// too, and the flag that a login gave is taken back.
+fn turn_away(app: &App, identity: &Identity, mut row: IdentityRow) -> Result<()> {
+    let before = row.clone();
+    take_note(identity, &mut row);
+    if row == before {
+        return Ok(());
+    }
+    if let Some(user) = app.world.users.find(&row.username)?
+        && user.is_admin
+        && user.id == row.user_id
+        && may_demote(app, &row)
+        && app.config.rules.is_admin(row.groups.as_deref()) == Some(false)
+    {
+        app.world.users.set_admin(&row.username, false)?;
+    }
+    app.world.store.note(&row)?;
+    forget(app, &row);
+    app.log(Level::Info, &format!("{} has lost the groups that let them in", quote(&row.username)));
+    Ok(())
+}
+
+/// Adds the MLflow user and returns its row.
+fn make(app: &App, username: &str, wanted: Option<bool>) -> Result<UserRow> {
+    let user = UserRow { id: 0, password_hash: NO_PASSWORD.to_owned(), is_admin: wanted.unwrap_or(false) };
+    // Somebody may be faster: most likely we ourselves, in another thread or worker. Whose row is there decides.
+    if app.world.users.create(username, &user)? {
+        app.log(Level::Info, &format!("made the MLflow user {} (admin: {})", quote(username), user.is_admin));
+    }
+    let gone = || StoreFault::Failed("the user was made and removed meanwhile".to_owned());
+    Ok(app.world.users.find(username)?.ok_or_else(gone)?)
+}
+
+/// Whether a row of MLflow's says that a login made it and nobody gave it a password.
+fn is_ours(user: &UserRow) -> bool {
+    user.password_hash == NO_PASSWORD
+}
+
+/// Whether an identity may have the account of that name.
+///
+/// # Errors
+/// `account_protected`: the administrator whom MLflow itself makes, and any other local one, is never anybody's by name
+/// alone (a user who may choose the username claim at the provider would choose 'admin'). `username_taken`: a local
+/// account, unless linking is allowed.
+fn may_take(app: &App, username: &str, existing: Option<&UserRow>, wanted: Option<bool>) -> Result<()> {
+    let is_bootstrap = app.config.admin_username.as_deref() == Some(username);
+    let local = existing.filter(|user| !is_ours(user));
+    if (is_bootstrap || local.is_some_and(|user| user.is_admin)) && wanted != Some(true) {
+        return Err(Error::new(
+            Code::AccountProtected,
+            format!("a member of the admin group for the local administrator {}", quote(username)),
+            "somebody else",
+        ));
+    }
+    if local.is_some() && !app.config.link_existing_users {
+        return Err(Error::new(
+            Code::UsernameTaken,
+            format!(
+                "a new user, or OIDC_LINK_EXISTING_USERS=true to hand over the existing {}",
+                quote(username)
+            ),
+            "an MLflow user of that name with a password of its own",
+        ));
+    }
+    Ok(())
+}
+
+/// The first login of an identity: may it have this user name?
+fn bind(app: &App, identity: &Identity, wanted: Option<bool>) -> Result<IdentityRow> {
+    let username = &identity.username;
+    let existing = app.world.users.find(username)?;
+    may_take(app, username, existing.as_ref(), wanted)?;
+    let row = IdentityRow {
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        username: username.clone(),
+        user_id: 0,
+        groups: None,
+        told_at: 0,
+        made_here: existing.as_ref().is_none_or(is_ours),
+    };
+    match app.world.store.bind(&row)? {
+        Bound::Row(row) => Ok(row),
+        Bound::UsernameTaken => Err(Error::new(
+            Code::UsernameTaken,
+            format!("a user name of one subject only, {}", quote(username)),
+            "another subject of the provider that has it already",
+        )),
+    }
+}
+
+/// Whether a login may take the flag away: never from a local administrator.
+fn may_demote(app: &App, row: &IdentityRow) -> bool {
+    row.made_here && app.config.admin_username.as_ref() != Some(&row.username)
+}
+
+/// Writes the admin flag where it differs.
+fn follow_admin(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<bool>) -> Result<()> {
+    let Some(wanted) = wanted.filter(|wanted| *wanted != user.is_admin) else { return Ok(()) };
+    if !wanted && !may_demote(app, row) {
+        return Err(Error::new(
+            Code::AccountProtected,
+            format!("a member of the admin group for the local administrator {}", quote(&row.username)),
+            "somebody who is not (any more)",
+        ));
+    }
+    app.world.users.set_admin(&row.username, wanted)?;
+    app.log(Level::Info, &format!("the MLflow user {} is an administrator: {wanted}", quote(&row.username)));
+    Ok(())
+}
