@@ -15,8 +15,6 @@ PYTEST ?=
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # What is installed is the wheel. A PYTHONPATH of the person at the terminal must not put something else before it.
 unexport PYTHONPATH
-# One interpreter for the build scripts of PyO3: another one would compile it anew.
-export PYO3_PYTHON = $(BIN)/python
 
 BIN := $(CURDIR)/build/venv/build/bin
 TOOLS := $(CURDIR)/build/venv/tools/bin
@@ -45,11 +43,10 @@ demo: prerequisites build/wheel/.built ## Try it: MLflow, a provider and three p
 test: prerequisites-lint lint test-rust wheel test-packages test-python ## Everything: format, lint, Rust, the packages, and pytest against real servers
 
 .PHONY: lint
-lint: prerequisites-lint lint-rust lint-python ## Format and lint checks only
+lint: prerequisites-lint lint-rust lint-native lint-python ## Format and lint checks only
 
 .PHONY: lint-rust
 lint-rust:
-	$(VENVS) build
 	$(STEP) 'Checking the format of the Rust code (seconds)' cargo fmt --check
 	$(STEP) 'Checking that the pure core compiles alone (first time: a minute)' \
 		cargo check --release --locked --no-default-features
@@ -57,8 +54,13 @@ lint-rust:
 		cargo clippy --release --locked --all-targets --no-default-features -- -D warnings
 	$(STEP) 'Linting the core and its edge (first time: two minutes)' \
 		cargo clippy --release --locked --all-targets -- -D warnings
+
+# With what maturin says to PyO3, which would otherwise be compiled anew at each change from the one to the other (a minute).
+.PHONY: lint-native
+lint-native: build/wheel/.built
 	$(STEP) 'Linting the Python module (first time: a minute)' \
-		cargo clippy --release --locked --all-targets --features python -- -D warnings
+		env PYO3_BUILD_EXTENSION_MODULE=1 PYO3_CONFIG_FILE="$$(ls -t $(CARGO_TARGET_DIR)/maturin/pyo3-config-*.txt | head -n 1)" \
+		cargo clippy --release --locked --lib --features python -- -D warnings
 
 # The stubs are held against the binary, so the wheel has to be there.
 .PHONY: lint-python
@@ -89,7 +91,8 @@ wheel: prerequisites build/wheel/.built ## Build the wheel into build/wheel
 build/wheel/.built: $(SOURCES)
 	$(VENVS) build
 	@rm -rf build/wheel-new
-	$(STEP) 'Building the wheel (first time: about 5 minutes)' $(BIN)/maturin build --release --out build/wheel-new
+	$(STEP) 'Building the wheel (first time: about 5 minutes)' \
+		$(BIN)/maturin build --release --interpreter $(BIN)/python --out build/wheel-new
 	@rm -rf build/wheel && mv build/wheel-new build/wheel && touch $@
 
 .PHONY: test-packages
