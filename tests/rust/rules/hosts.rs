@@ -62,23 +62,32 @@ fn hosts_of_others_are_refused_however_they_are_spelled() {
         "localhost:x",
         "local host",
         "*",
-        "//localhost",
-        "/localhost",
         "[::1",
         "localhost/",
         "localhost/x",
         "localhost?x",
     ] {
-        match site(&[], "http", host) {
-            Err(code) => assert_eq!(code, "public_url_unknown", "{host:?}"),
-            Ok(found) => {
-                let origin = url::Url::parse(&found.origin).unwrap();
-                let own = matches!(origin.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-                // Some spellings are read as this machine with something more; they must not get through as written.
-                assert!(own && found.origin != format!("http://{host}"), "{host:?} became {found:?}");
-                panic!("{host:?} is accepted as {}", found.origin);
-            }
-        }
+        assert_eq!(site(&[], "http", host), Err("public_url_unknown".to_owned()), "{host:?}");
+    }
+}
+
+#[test]
+fn odd_spellings_of_this_machine_become_the_plain_one() {
+    // They are harmless: what is used is what the parser of addresses made of them, never the text itself.
+    for host in [
+        "//localhost",
+        "/localhost",
+        "@localhost",
+        "local\thost",
+        "localhost#@evil.example",
+        "0x7f.1",
+        "2130706433",
+    ] {
+        let found = site(&[], "http", host).unwrap();
+        assert!(
+            ["http://localhost", "http://127.0.0.1"].contains(&found.origin.as_str()),
+            "{host:?}: {found:?}"
+        );
     }
 }
 
@@ -163,15 +172,6 @@ fn a_redirect_uri_that_cannot_work_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_redirect_uri_on_another_endpoint_of_ours_is_refused() {
-    for path in ["/oidc/login", "/oidc/logout", "/oidc/session", "/.well-known/oauth-protected-resource"] {
-        let uri = format!("https://m.example{path}");
-        let found = faults(&[("OIDC_REDIRECT_URI", &uri)], "");
-        assert_eq!(found, ["OIDC_REDIRECT_URI".to_owned()].into(), "{path} has another use");
-    }
-}
-
-#[test]
 fn a_prefix_that_makes_mlflow_open_to_everybody_is_refused() {
     for prefix in
         ["/static", "/static-ui", "/static/x", "/health", "/healthy", "/favicon.ico", "/favicon.icon/x"]
@@ -210,4 +210,28 @@ fn a_path_that_only_looks_like_ours_under_the_prefix_is_guarded() {
     {
         assert_eq!(Ask::get(path).of(&world).code(), "no_credentials", "{path}");
     }
+}
+
+#[test]
+fn a_host_that_is_none_is_refused_before_anything_else() {
+    // Some versions of Starlette put the path together from the Host header: it would choose the rules that apply.
+    let world = World::new();
+    let token = crate::support::Draft::bearer().token();
+    for host in [
+        "localhost/oidc/callback?code=x&state=y&",
+        "localhost/gateway/",
+        "localhost\\gateway",
+        "localhost?x",
+        "localhost#x",
+        "user@localhost",
+        "localhost x",
+        "localhost\t",
+        "localhost\0",
+    ] {
+        for ask in [Ask::get("/api/x").bearer(&token), Ask::get("/").navigation(), Ask::get("/oidc/login")] {
+            let answered = ask.host(host).of(&world);
+            assert_eq!(answered.refusal(), (400, "host_invalid".to_owned()), "{host:?}");
+        }
+    }
+    assert!(world.provider.asked().is_empty());
 }

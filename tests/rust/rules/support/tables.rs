@@ -2,6 +2,7 @@
 
 use mlflow_oidc::ports::{Bound, IdentityRow, Patience, SessionRow, Store, StoreFault, UserRow, Users};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// What a table was asked for, so that a test can say that nobody asked.
@@ -140,6 +141,7 @@ impl Store for MemoryStore {
 #[derive(Default)]
 pub struct MemoryUsers {
     rows: Mutex<BTreeMap<String, UserRow>>,
+    last_id: AtomicI64,
     /// Every call: each of them may wait for a lock.
     pub asked: Asked,
 }
@@ -148,7 +150,17 @@ impl MemoryUsers {
     /// A user whom MLflow's administrator made, with a password.
     pub fn add_local(&self, username: &str, is_admin: bool) {
         let password_hash = "scrypt:32768:8:1$salt$0123".to_owned();
-        self.rows.lock().unwrap().insert(username.to_owned(), UserRow { password_hash, is_admin });
+        let row = UserRow { id: self.next_id(), password_hash, is_admin };
+        self.rows.lock().unwrap().insert(username.to_owned(), row);
+    }
+
+    fn next_id(&self) -> i64 {
+        self.last_id.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The next row gets the number of the last one again, as SQLite does it after that one was removed.
+    pub fn give_the_last_number_again(&self) {
+        self.last_id.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// The user sets a password in MLflow.
@@ -182,7 +194,7 @@ impl Users for MemoryUsers {
         if rows.contains_key(username) {
             return Ok(false);
         }
-        rows.insert(username.to_owned(), row.clone());
+        rows.insert(username.to_owned(), UserRow { id: self.next_id(), ..row.clone() });
         Ok(true)
     }
 

@@ -1,0 +1,184 @@
+//! The newest word of the provider counts: a lost membership ends sessions, and an old token brings nothing back.
+
+use crate::support::{Ask, Browser, Draft, NOW, World};
+use serde_json::json;
+
+const ALICE: &str = "alice@example.com";
+
+/// A bearer of alice, issued so many seconds ago, with these groups.
+fn token(age: i64, groups: &[&str]) -> Ask {
+    let mut draft = Draft::bearer().in_groups(groups);
+    draft.set("iat", NOW - age).set("exp", NOW + 100_000);
+    Ask::get("/api/x").bearer(&draft.token())
+}
+
+fn refusal(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+#[test]
+fn a_lost_membership_ends_the_sessions_and_takes_the_flag() {
+    for by_login in [true, false] {
+        let world = World::new();
+        let mut browser = Browser::signed_in(&world, Draft::id_token().in_groups(&["MLFLOW_admin"]));
+        assert_eq!(world.users.is_admin(ALICE), Some(true));
+        world.clock.forward(1);
+        let answered = if by_login {
+            let mut out = Draft::id_token().in_groups(&[]);
+            out.set("iat", NOW + 1);
+            Browser::default().sign_in(&world, out)
+        } else {
+            let mut out = Draft::bearer().in_groups(&["OTHER"]);
+            out.set("iat", NOW + 1);
+            Ask::get("/api/x").bearer(&out.token()).of(&world)
+        };
+        assert_eq!(answered.refusal(), refusal(403, "group_required"));
+        assert_eq!(world.users.is_admin(ALICE), Some(false));
+        world.clock.forward(5);
+        assert_eq!(browser.send(&world, Ask::get("/api/x")).refusal(), refusal(403, "group_required"));
+        assert_eq!(browser.open(&world, "/oidc/session").code(), "group_required");
+    }
+}
+
+#[test]
+fn a_lost_membership_reaches_the_other_workers() {
+    let one = World::new();
+    let other = one.beside(&[]);
+    let mut browser = Browser::signed_in(&one, Draft::id_token());
+    assert_eq!(browser.send(&other, Ask::get("/api/x")).username(), ALICE);
+    token(-1, &[]).of(&one);
+    other.clock.forward(5);
+    assert_eq!(browser.send(&other, Ask::get("/api/x")).code(), "group_required");
+}
+
+#[test]
+fn an_older_token_brings_no_membership_back() {
+    let world = World::new();
+    assert_eq!(token(100, &["MLFLOW_admin"]).of(&world).username(), ALICE);
+    assert_eq!(token(10, &["OTHER"]).of(&world).refusal(), refusal(403, "group_required"));
+    for seconds in [0, 60] {
+        world.clock.forward(seconds);
+        let answered = token(100, &["MLFLOW_admin"]).of(&world);
+        assert_eq!(answered.refusal(), refusal(403, "group_required"), "after {seconds} s");
+        assert_eq!(world.users.is_admin(ALICE), Some(false));
+    }
+    assert_eq!(token(5, &["MLFLOW"]).of(&world).username(), ALICE, "a newer one does");
+}
+
+#[test]
+fn an_older_token_neither_gives_nor_takes_the_flag() {
+    let world = World::new();
+    assert_eq!(token(10, &["MLFLOW"]).of(&world).username(), ALICE);
+    assert_eq!(token(100, &["MLFLOW_admin"]).of(&world).username(), ALICE);
+    assert_eq!(world.users.is_admin(ALICE), Some(false));
+    assert_eq!(token(5, &["MLFLOW_admin"]).of(&world).username(), ALICE);
+    assert_eq!(token(100, &["MLFLOW"]).of(&world).username(), ALICE);
+    assert_eq!(world.users.is_admin(ALICE), Some(true));
+    assert_eq!(world.store.identities()[0].told_at, NOW - 5);
+}
+
+#[test]
+fn a_token_that_does_not_say_when_is_the_oldest() {
+    let world = World::new();
+    let mut undated = Draft::bearer().in_groups(&["MLFLOW_admin"]);
+    undated.drop("iat");
+    let undated = Ask::get("/api/x").bearer(&undated.token());
+    assert_eq!(undated.of(&world).username(), ALICE, "better than nothing");
+    assert_eq!(world.users.is_admin(ALICE), Some(true));
+    token(100, &["MLFLOW"]).of(&world);
+    assert_eq!(undated.of(&world).username(), ALICE);
+    assert_eq!(world.users.is_admin(ALICE), Some(false));
+}
+
+#[test]
+fn tokens_of_one_second_are_believed_as_they_come() {
+    let world = World::new();
+    for (groups, is_admin) in [(&["MLFLOW"][..], false), (&["MLFLOW_admin"], true), (&["MLFLOW"], false)] {
+        token(0, groups).of(&world);
+        assert_eq!(world.users.is_admin(ALICE), Some(is_admin), "{groups:?}");
+    }
+}
+
+#[test]
+fn a_token_without_groups_ends_no_session() {
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, Draft::id_token());
+    let mut silent = Draft::bearer();
+    silent.drop("groups").set("iat", NOW);
+    let answered = Ask::get("/api/x").bearer(&silent.token()).of(&world);
+    assert_eq!(answered.refusal(), refusal(403, "groups_missing"));
+    world.clock.forward(60);
+    assert_eq!(browser.send(&world, Ask::get("/api/x")).username(), ALICE);
+}
+
+#[test]
+fn what_a_stranger_is_refused_leaves_no_row() {
+    let world = World::new();
+    assert_eq!(token(0, &["OTHER"]).of(&world).code(), "group_required");
+    assert!(world.store.identities().is_empty() && world.users.all().is_empty());
+}
+
+#[test]
+fn a_local_administrator_keeps_the_flag_when_the_identity_leaves() {
+    let world = World::with(&[("OIDC_LINK_EXISTING_USERS", "true")]);
+    world.users.add_local(ALICE, true);
+    assert_eq!(token(100, &["MLFLOW_admin"]).of(&world).username(), ALICE);
+    assert_eq!(token(10, &["OTHER"]).of(&world).code(), "group_required");
+    assert_eq!(world.users.is_admin(ALICE), Some(true), "no login ever takes it from MLflow's own");
+    assert_eq!(token(100, &["MLFLOW_admin"]).of(&world).code(), "group_required");
+}
+
+#[test]
+fn an_account_made_anew_with_a_password_is_somebody_elses() {
+    for same_number in [false, true] {
+        let world = World::new();
+        let mut browser = Browser::signed_in(&world, Draft::id_token());
+        world.users.remove(ALICE);
+        if same_number {
+            world.users.give_the_last_number_again();
+        }
+        world.users.add_local(ALICE, false);
+        world.clock.forward(60);
+        assert_eq!(token(0, &["MLFLOW"]).of(&world).refusal(), refusal(403, "username_taken"));
+        let login = Browser::default().sign_in(&world, Draft::id_token());
+        assert_eq!(login.refusal(), refusal(403, "username_taken"));
+        let session = browser.send(&world, Ask::get("/api/x"));
+        assert_eq!(session.refusal(), refusal(401, "session_ended"), "same number: {same_number}");
+        // With the number given away again it cannot be told from a password that alice has set for herself.
+        if !same_number {
+            let owner = Ask::get("/").with_right_password(&world, ALICE);
+            assert_eq!(owner.username(), ALICE, "the new owner's password is good");
+        }
+    }
+}
+
+#[test]
+fn an_account_made_anew_as_administrator_is_neither_taken_nor_demoted() {
+    let world = World::new();
+    assert_eq!(token(100, &["MLFLOW"]).of(&world).username(), ALICE);
+    world.users.remove(ALICE);
+    world.users.add_local(ALICE, true);
+    world.clock.forward(60);
+    assert_eq!(token(0, &["MLFLOW"]).of(&world).refusal(), refusal(403, "account_protected"));
+    assert_eq!(token(-1, &["OTHER"]).of(&world).refusal(), refusal(403, "group_required"));
+    assert_eq!(world.users.is_admin(ALICE), Some(true));
+}
+
+#[test]
+fn an_account_of_a_login_that_was_given_a_password_is_judged_like_a_local_one() {
+    let world = World::new();
+    assert_eq!(token(100, &["MLFLOW"]).of(&world).username(), ALICE);
+    world.users.set_password(ALICE);
+    world.clock.forward(60);
+    assert_eq!(token(0, &["MLFLOW"]).of(&world).refusal(), refusal(403, "username_taken"));
+}
+
+#[test]
+fn what_is_told_of_a_session_is_the_newest() {
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, Draft::id_token());
+    token(-1, &["MLFLOW_admin", "x"]).of(&world);
+    world.clock.forward(5);
+    let json = browser.open(&world, "/oidc/session").json();
+    assert_eq!((&json["is_admin"], &json["groups"]), (&json!(true), &json!(["MLFLOW_admin", "x"])));
+}
