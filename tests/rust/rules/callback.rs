@@ -269,9 +269,10 @@ fn the_verifier_fits_the_challenge() {
 
 #[test]
 fn the_secret_is_sent_as_the_provider_wants_it() {
-    // (offered, settings, header, form has the secret)
+    /// What the provider offers, settings, whether the secret is in the header, whether it is in the form.
+    type Row = (serde_json::Value, Vec<(&'static str, &'static str)>, bool, bool);
     let odd = ("OIDC_CLIENT_SECRET", "a:b c+ä-0123456789");
-    let rows: [(serde_json::Value, Vec<(&str, &str)>, bool, bool); 5] = [
+    let rows: [Row; 5] = [
         (json!(["client_secret_post"]), vec![], false, true),
         (json!(["client_secret_post", "client_secret_basic"]), vec![], true, false),
         (serde_json::Value::Null, vec![], true, false),

@@ -46,7 +46,9 @@ fn an_authorization_endpoint_keeps_a_query_of_its_own() {
 
 #[test]
 fn the_cookie_is_for_this_place_and_for_no_script() {
-    let rows: [(&[(&str, &str)], &str, &str, &str, &[&str]); 4] = [
+    /// Settings, static prefix, scheme, name, attributes.
+    type Row<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r str, &'r str, &'r [&'r str]);
+    let rows: [Row<'_>; 4] = [
         (&[], "", "http", "mlflow_oidc=", &["HttpOnly", "SameSite=Lax", "Path=/"]),
         (&[], "/mlflow", "http", "mlflow_oidc=", &["HttpOnly", "SameSite=Lax", "Path=/mlflow/"]),
         (
