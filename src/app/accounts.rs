@@ -47,9 +47,8 @@ pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
         // New, or removed in MLflow since: who the provider vouches for is made anew.
         None => make(app, &row.username, wanted)?,
     };
-    // Seen for the first time, or removed and made anew, or given a password of its own since: judged like the account
-    // that a first login finds. (SQLite gives the number of a removed row away again, so the number alone is no proof.)
-    if row.user_id != user.id || (row.made_here && !is_ours(&user)) {
+    // Seen for the first time, or another one since: judged like the account that a first login finds.
+    if !is_still(&row, &user) {
         may_take(app, &row.username, Some(&user), wanted)?;
         row.user_id = user.id;
         row.made_here = is_ours(&user);
@@ -109,6 +108,12 @@ fn make(app: &App, username: &str, wanted: Option<bool>) -> Result<UserRow> {
 /// Whether a row of MLflow's says that a login made it and nobody gave it a password.
 fn is_ours(user: &UserRow) -> bool {
     user.password_hash == NO_PASSWORD
+}
+
+/// Whether a row of MLflow's is the one that an identity was bound to: not removed and made anew, not given a password of
+/// its own since. (SQLite gives the number of a removed row away again, so the number alone is no proof.)
+pub fn is_still(row: &IdentityRow, user: &UserRow) -> bool {
+    row.user_id == user.id && (!row.made_here || is_ours(user))
 }
 
 /// Whether an identity may have the account of that name.

@@ -8,6 +8,7 @@ use crate::jose::Compact;
 use crate::oidc::access_token::{self, Expectation};
 use aws_lc_rs::digest;
 use moka::sync::Cache;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// How many tokens a worker remembers; the least used make room.
@@ -69,6 +70,18 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Identity> {
     };
     // Before any key is asked for: most of what is wrong with a token shows here.
     let expires = access_token::check(&compact, &expected)?;
+    if compact
+        .unverified_claims()
+        .get("nonce")
+        .and_then(Value::as_str)
+        .is_some_and(|n| app.sealer.is_marked(n))
+    {
+        return Err(Error::new(
+            Code::TokenType,
+            "a token that was issued to a program",
+            "the ID token of a browser's login",
+        ));
+    }
     let (verified, epoch) = provider::verify_token(app, token, on_event_loop)?;
     let identity = app.config.rules.identify(verified.claims())?;
     app.tokens.0.insert(hash, Arc::new(Remembered { identity: identity.clone(), expires, epoch }));

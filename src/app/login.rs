@@ -33,7 +33,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     let token = |bytes: [u8; 32]| Secret::new(URL_SAFE_NO_PAD.encode(bytes));
     let attempt = Attempt {
         state: token(app.random()?),
-        nonce: token(app.random()?),
+        nonce: app.sealer.marked_nonce(app.random()?)?,
         verifier: pkce::verifier(app.random()?),
         next,
         begun: app.now(),

@@ -46,7 +46,8 @@ fn checked(next: &str, site: &Site) -> Option<String> {
         kept.push('#');
         kept.push_str(fragment);
     }
-    Some(kept)
+    // Encoding makes it longer, and what does not fit the cookie would be lost there.
+    (kept.len() <= LIMIT).then_some(kept)
 }
 
 /// The place that a request itself asks for, as browsers see it: the static prefix replaced by the public base.

@@ -180,11 +180,15 @@ pub fn forget(app: &App, row: &IdentityRow) {
     app.people.seen.invalidate(&(row.issuer.clone(), row.subject.clone()));
 }
 
-/// Whether MLflow still has the user that the identity was bound to. It may wait for a lock.
+/// Whether MLflow still has the very user that the identity was bound to. It may wait for a lock.
 ///
 /// # Errors
 /// `database_unavailable`.
 pub fn is_there(app: &App, row: &IdentityRow) -> Result<bool> {
+    Ok(app.world.users.find(&row.username)?.is_some_and(|user| accounts::is_still(row, &user)))
+}
+
+fn has_its_number(app: &App, row: &IdentityRow) -> Result<bool> {
     Ok(app.world.users.find(&row.username)?.is_some_and(|user| user.id == row.user_id))
 }
 
@@ -199,8 +203,8 @@ pub fn check_password_allowed(app: &App, username: &str, on_event_loop: bool) ->
     prepared(app, on_event_loop)?;
     let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
     match app.world.store.identity_of_user(username, patience)? {
-        // An account of the same name that was removed and made anew in MLflow is somebody else's.
-        Some(row) if row.made_here && (on_event_loop || is_there(app, &row)?) => Err(Error::new(
+        // The number alone decides here: a password that was set for the account of a login does not make it another.
+        Some(row) if row.made_here && (on_event_loop || has_its_number(app, &row)?) => Err(Error::new(
             Code::AccountWithoutPassword,
             "a bearer token, or an account that MLflow's administrator made",
             format!("a password for {}", quote(username)),

@@ -78,7 +78,7 @@ keys! {
         "How long a browser stays signed in (seconds, or 30m, 12h, 7d).";
     "session_cache_seconds" Kind::Duration(0, 300), "5", "", "5",
         "How long a worker may go on with what it read of a session or user: the delay of a logout elsewhere.";
-    "session_secret" Kind::SecretList, "", "MLFLOW_FLASK_SERVER_SECRET_KEY, else derived from the client secret", "",
+    "session_secret" Kind::SecretList, "", "MLFLOW_FLASK_SERVER_SECRET_KEY, else derived from the client secret, if of 16 characters at least", "",
         "Seals the cookie; the same on all servers, at least 16 characters. Several for a rollover: the first seals, all open.";
     "basic_auth" Kind::Flag, "true", "", "false",
         "Whether MLflow's own users may go on with user name and password.";

@@ -210,16 +210,15 @@ impl<'r> Reader<'r> {
         if !own.is_empty() {
             return own;
         }
-        let inherited =
-            facts.flask_secret_key.as_ref().filter(|secret| !secret.expose().is_empty()).or(client_secret);
-        match inherited {
+        // A sealed cookie is given to anybody who asks; with a short secret it could be searched for at leisure.
+        let long = |secret: &&Secret| secret.expose().len() >= SECRET_MINIMUM;
+        match facts.flask_secret_key.as_ref().filter(long).or(client_secret.filter(long)) {
             Some(secret) => vec![secret.clone()],
             None => {
-                self.fault(
-                    "session_secret",
-                    "a secret, or MLFLOW_FLASK_SERVER_SECRET_KEY, since a public client has none to derive it from",
-                    "none",
+                let expected = format!(
+                    "a secret, since neither MLFLOW_FLASK_SERVER_SECRET_KEY nor the client secret has {SECRET_MINIMUM} characters"
                 );
+                self.fault("session_secret", &expected, "none");
                 Vec::new()
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::config::Raw;
 use crate::secret::Secret;
+use std::io::Read;
 use std::path::Path;
 
 /// The largest file that `..._FILE` may name, in bytes.
@@ -27,16 +28,19 @@ pub fn mlflow_value(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The text of a file, without the line break at its end.
+/// The text of a file, without the space around it.
 ///
 /// # Errors
 /// In words.
 pub fn read(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.kind().to_string())?.len();
-    if size > FILE_LIMIT {
-        return Err(format!("{size} bytes, more than {FILE_LIMIT}"));
+    let words = |error: std::io::Error| error.kind().to_string();
+    let mut text = String::new();
+    // What a file says of its size is not believed: a device or a pipe says nothing.
+    let file = std::fs::File::open(path).map_err(words)?;
+    file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(words)?;
+    if text.len() as u64 > FILE_LIMIT {
+        return Err(format!("more than {FILE_LIMIT} bytes"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| error.kind().to_string())?;
     Ok(text.trim().to_owned())
 }
 

@@ -1,15 +1,17 @@
 //! Authenticated encryption of what is kept in the browser or beside a session row.
 
 use crate::error::{Error, Result};
-use crate::secret::Secret;
+use crate::secret::{Secret, same};
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Seals and opens with AES-256-GCM-SIV (RFC 8452), which stays safe if a random nonce should ever repeat.
 pub struct Sealer {
     keys: Vec<LessSafeKey>,
+    marks: Vec<hmac::Key>,
 }
 
 /// A nonce; drawn at random by the caller for every sealing.
@@ -33,7 +35,28 @@ impl Sealer {
         if keys.is_empty() {
             return Err(Error::internal("no session secret"));
         }
-        Ok(Self { keys })
+        let marks = secrets.iter().map(derive_mark).collect::<Result<Vec<_>>>()?;
+        Ok(Self { keys, marks })
+    }
+
+    /// A nonce for an ID token that we can tell to be ours when we see it again: 16 random bytes and a mark of 16.
+    ///
+    /// The ID token of a browser's login travels through the browser again at logout (`id_token_hint`) and stays in its
+    /// history; with its nonce marked it is worth nothing as a bearer.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub fn marked_nonce(&self, random: [u8; 16]) -> Result<Secret> {
+        let key = self.marks.first().ok_or_else(|| Error::internal("no session secret"))?;
+        let mark = hmac::sign(key, &random);
+        Ok(Secret::new(URL_SAFE_NO_PAD.encode([random.as_slice(), &mark.as_ref()[..16]].concat())))
+    }
+
+    /// Whether a nonce was made by [`Sealer::marked_nonce`].
+    pub fn is_marked(&self, nonce: &str) -> bool {
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(nonce) else { return false };
+        let Some((random, mark)) = bytes.split_at_checked(16) else { return false };
+        self.marks.iter().any(|key| same(&hmac::sign(key, random).as_ref()[..16], mark))
     }
 
     /// Seals `plain` for one `purpose`; what is sealed for one does not open for another.
@@ -68,12 +91,21 @@ impl Sealer {
 }
 
 fn derive(secret: &Secret) -> Result<LessSafeKey> {
+    let bytes = expand(secret, b"seal v1")?;
     let failed = |_| Error::internal("key derivation failed");
+    UnboundKey::new(&AES_256_GCM_SIV, &bytes).map(LessSafeKey::new).map_err(failed)
+}
+
+fn derive_mark(secret: &Secret) -> Result<hmac::Key> {
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &expand(secret, b"nonce v1")?))
+}
+
+fn expand(secret: &Secret, purpose: &[u8]) -> Result<[u8; 32]> {
     let mut bytes = [0_u8; 32];
     Salt::new(HKDF_SHA256, b"mlflow-oidc")
         .extract(secret.expose().as_bytes())
-        .expand(&[b"seal v1"], KeyLength)
+        .expand(&[purpose], KeyLength)
         .and_then(|okm| okm.fill(&mut bytes))
-        .map_err(failed)?;
-    UnboundKey::new(&AES_256_GCM_SIV, &bytes).map(LessSafeKey::new).map_err(failed)
+        .map_err(|_| Error::internal("key derivation failed"))?;
+    Ok(bytes)
 }

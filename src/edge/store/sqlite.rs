@@ -9,10 +9,12 @@ use crate::ports::{Bound, IdentityRow, Patience, SessionRow, Store, StoreFault};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a lock is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often the change of the journal mode is tried.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// Connections kept open; more are opened when needed and closed again.
 const IDLE_CONNECTIONS: usize = 8;
 
@@ -60,11 +62,9 @@ impl SqliteStore {
         PathBuf::from(name)
     }
 
-    fn open(&self) -> rusqlite::Result<Connection> {
+    fn open(&self, patience: Patience) -> rusqlite::Result<Connection> {
         let connection = Connection::open(&self.path)?;
-        // Readers never wait for a writer in this mode, which is what lets the event loop read a session.
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.busy_timeout(busy_timeout(patience))?;
         connection.pragma_update(None, "synchronous", "normal")?;
         Ok(connection)
     }
@@ -75,11 +75,8 @@ impl SqliteStore {
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let result = idle.map_or_else(|| self.open(), Ok).and_then(|mut connection| {
-            connection.busy_timeout(match patience {
-                Patience::Wait => BUSY_TIMEOUT,
-                Patience::Now => Duration::ZERO,
-            })?;
+        let result = idle.map_or_else(|| self.open(patience), Ok).and_then(|mut connection| {
+            connection.busy_timeout(busy_timeout(patience))?;
             let result = work(&mut connection);
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < IDLE_CONNECTIONS {
@@ -91,7 +88,33 @@ impl SqliteStore {
     }
 }
 
+fn busy_timeout(patience: Patience) -> Duration {
+    match patience {
+        Patience::Wait => BUSY_TIMEOUT,
+        Patience::Now => Duration::ZERO,
+    }
+}
+
+/// Readers never wait for a writer in this mode, which is what lets the event loop read a session. The mode stays with
+/// the file. SQLite does not wait for a lock by itself while the mode is changed, so that is done here.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(error) if matches!(fault_of(&error), StoreFault::Busy) && Instant::now() < until => {
+                std::thread::sleep(RETRY_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // The form that map_err wants.
 fn fault(error: rusqlite::Error) -> StoreFault {
+    fault_of(&error)
+}
+
+fn fault_of(error: &rusqlite::Error) -> StoreFault {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreFault::Busy,
         _ => StoreFault::Failed(error.to_string()),
@@ -142,6 +165,7 @@ fn find_identity(
 impl Store for SqliteStore {
     fn prepare(&self) -> Result<(), StoreFault> {
         self.with(Patience::Wait, |connection| {
+            write_ahead(connection)?;
             // One transaction that begins with the write lock: several workers may come at once, the later ones find
             // the tables there.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
