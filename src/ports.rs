@@ -165,7 +165,7 @@ pub trait Store: Send + Sync {
 /// A row of MLflow's own `users` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
-    /// Its number, given by the database; without meaning when a row is made.
+    /// Its number. When a row is made, the one that SQLite is to use; other databases never give one away twice.
     pub id: i64,
     /// The password hash; tells whose account it is.
     pub password_hash: String,

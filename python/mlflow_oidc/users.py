@@ -36,11 +36,13 @@ class Users:
         row = self._run(lambda connection: connection.execute(query).first())
         return None if row is None else (int(row[0]), str(row[1] or ""), bool(row[2]))
 
-    def create(self, username: str, password_hash: str, is_admin: bool) -> bool:
-        """Adds a user; ``False`` when the name is there already."""
-        statement = sqlalchemy.insert(_USERS).values(
-            username=username, password_hash=password_hash, is_admin=is_admin
-        )
+    def create(self, username: str, password_hash: str, is_admin: bool, number: int) -> bool:
+        """Adds a user; ``False`` when the name is there already. SQLite gets the ``id`` too."""
+        values = {"username": username, "password_hash": password_hash, "is_admin": is_admin}
+        if self._engine.dialect.name == "sqlite":
+            # SQLite alone gives the number of a removed row away again.
+            values["id"] = number
+        statement = sqlalchemy.insert(_USERS).values(values)
         try:
             self._run(lambda connection: connection.execute(statement))
         except IntegrityError:

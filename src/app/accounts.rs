@@ -47,9 +47,13 @@ pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
         // New, or removed in MLflow since: who the provider vouches for is made anew.
         None => make(app, &row.username, wanted)?,
     };
-    // Seen for the first time, or another one since: judged like the account that a first login finds.
-    if !is_still(&row, &user) {
-        may_take(app, &row.username, Some(&user), wanted)?;
+    // Seen for the first time, or removed and made anew since: judged like the account that a first login finds. One that
+    // a login made keeps its number, and stays what it is whatever password it is given.
+    if row.user_id != user.id {
+        if let Err(refusal) = may_take(app, &row.username, Some(&user), wanted) {
+            part(app, row)?;
+            return Err(refusal);
+        }
         row.user_id = user.id;
         row.made_here = is_ours(&user);
     }
@@ -62,11 +66,20 @@ pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
     Ok(Admitted { identity, username: row.username })
 }
 
+/// Notes that the account of an identity is gone and another one has its name.
+pub fn part(app: &App, row: IdentityRow) -> Result<()> {
+    if row.user_id != 0 {
+        forget(app, &row);
+        app.world.store.note(&IdentityRow { user_id: 0, ..row })?;
+    }
+    Ok(())
+}
+
 /// Notes the groups of a token that is not older than what is known. A token without groups has nothing to say about
 /// them, and must not wipe what another one said.
 fn take_note(identity: &Identity, row: &mut IdentityRow) {
     let newest = row.groups.is_none() || identity.told_at >= row.told_at;
-    if newest && identity.groups.is_some() && row.groups != identity.groups {
+    if newest && identity.groups.is_some() {
         row.groups.clone_from(&identity.groups);
         row.told_at = identity.told_at;
     }
@@ -96,7 +109,14 @@ fn turn_away(app: &App, identity: &Identity, mut row: IdentityRow) -> Result<()>
 
 /// Adds the MLflow user and returns its row.
 fn make(app: &App, username: &str, wanted: Option<bool>) -> Result<UserRow> {
-    let user = UserRow { id: 0, password_hash: NO_PASSWORD.to_owned(), is_admin: wanted.unwrap_or(false) };
+    // SQLite gives the highest number away again once its row is removed; one by chance from a range of our own tells a
+    // removed account from the one that was made after it under the same name.
+    let number = u32::from_be_bytes(app.random()?) >> 2;
+    let user = UserRow {
+        id: (1 << 30) + i64::from(number),
+        password_hash: NO_PASSWORD.to_owned(),
+        is_admin: wanted.unwrap_or(false),
+    };
     // Somebody may be faster: most likely we ourselves, in another thread or worker. Whose row is there decides.
     if app.world.users.create(username, &user)? {
         app.log(Level::Info, &format!("made the MLflow user {} (admin: {})", quote(username), user.is_admin));
@@ -108,12 +128,6 @@ fn make(app: &App, username: &str, wanted: Option<bool>) -> Result<UserRow> {
 /// Whether a row of MLflow's says that a login made it and nobody gave it a password.
 fn is_ours(user: &UserRow) -> bool {
     user.password_hash == NO_PASSWORD
-}
-
-/// Whether a row of MLflow's is the one that an identity was bound to: not removed and made anew, not given a password of
-/// its own since. (SQLite gives the number of a removed row away again, so the number alone is no proof.)
-pub fn is_still(row: &IdentityRow, user: &UserRow) -> bool {
-    row.user_id == user.id && (!row.made_here || is_ours(user))
 }
 
 /// Whether an identity may have the account of that name.

@@ -83,7 +83,7 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Identity> {
         ));
     }
     let (verified, epoch) = provider::verify_token(app, token, on_event_loop)?;
-    let identity = app.config.rules.identify(verified.claims())?;
+    let identity = app.identify(&verified)?;
     app.tokens.0.insert(hash, Arc::new(Remembered { identity: identity.clone(), expires, epoch }));
     Ok(identity)
 }

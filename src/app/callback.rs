@@ -85,7 +85,7 @@ fn finish(
     };
     let tokens = token::judge(&answer)?;
     let verified = verify_id_token(app, request, &tokens, attempt)?;
-    let identity = app.config.rules.identify(verified.claims()).map_err(blame_provider)?;
+    let identity = app.identify(&verified).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
     let admitted = accounts::settle(app, identity)?;
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;

@@ -19,6 +19,7 @@ pub mod wire;
 use crate::config::{Config, Site};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::jose::Verified;
 use crate::ports::{Level, World};
 use crate::session::cookie::CookieRules;
 use crate::session::{CookieValue, Sealer};
@@ -89,6 +90,13 @@ impl App {
     /// One round of the clerk: makes the tables, and writes what the event loop could not wait for. It blocks.
     pub fn attend(&self) -> Duration {
         users::attend(self)
+    }
+
+    /// Who a verified token means. What it says of its time is not believed beyond now: a provider whose clock is ahead
+    /// must not make its next tokens look old.
+    fn identify(&self, token: &Verified) -> Result<Identity> {
+        let identity = self.config.rules.identify(token.claims())?;
+        Ok(Identity { told_at: identity.told_at.min(self.now()), ..identity })
     }
 
     fn now(&self) -> i64 {

@@ -238,6 +238,10 @@ fn fetch(app: &App, metadata: Option<Arc<Metadata>>, metadata_due: bool, keys_du
                 if let Some(known) =
                     app.provider.known.write().unwrap_or_else(PoisonError::into_inner).as_mut()
                 {
+                    // Fewer algorithms: what was verified before has to pass again.
+                    if known.metadata.algorithms != fresh.algorithms {
+                        known.epoch = known.epoch.wrapping_add(1);
+                    }
                     known.metadata = Arc::clone(&fresh);
                 }
                 fresh

@@ -43,6 +43,8 @@ struct Seen {
     username: String,
     /// The newest groups known; MLflow's row says what follows from them.
     groups: Option<Vec<String>>,
+    /// When the token that told them was issued, in seconds since 1970.
+    told_at: i64,
     /// When the rows were looked at, in seconds since 1970.
     checked_at: i64,
 }
@@ -62,9 +64,15 @@ fn key(identity: &Identity) -> (String, String) {
     (identity.issuer.clone(), identity.subject.clone())
 }
 
-/// Whether a token has nothing new to say about groups.
-fn agrees(identity: &Identity, groups: Option<&Vec<String>>) -> bool {
-    identity.groups.is_none() || identity.groups.as_ref() == groups
+/// Whether a token says of the groups what is known already.
+fn agrees(identity: &Identity, groups: Option<&[String]>) -> bool {
+    identity.groups.is_none() || identity.groups.as_deref() == groups
+}
+
+/// Whether a token is a newer statement than the one that is known, so that its time has to be noted: an older one that
+/// says something else must be told from it later.
+fn is_newer(identity: &Identity, told_at: i64) -> bool {
+    identity.groups.is_some() && identity.told_at > told_at
 }
 
 /// Lets an identity in: its groups allow it, and MLflow's row says what they say.
@@ -75,7 +83,8 @@ fn agrees(identity: &Identity, groups: Option<&Vec<String>>) -> bool {
 pub fn admit(app: &App, identity: Identity, on_event_loop: bool) -> Result<Admitted> {
     if let Some(seen) = app.people.seen.get(&key(&identity))
         && (0..app.config.session_cache.max(1)).contains(&app.now().saturating_sub(seen.checked_at))
-        && agrees(&identity, seen.groups.as_ref())
+        && agrees(&identity, seen.groups.as_deref())
+        && !is_newer(&identity, seen.told_at)
     {
         app.config.rules.admit(identity.groups.as_deref())?;
         return Ok(Admitted { identity, username: seen.username });
@@ -94,6 +103,9 @@ fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
                 if identity.groups.is_none() || groups == row.groups.as_deref() {
                     app.config.rules.admit(groups)?;
                     remember(app, &row);
+                    if is_newer(&identity, row.told_at) {
+                        send_errand(app, identity.clone());
+                    }
                     return Ok(Admitted { identity, username: row.username });
                 }
             }
@@ -109,17 +121,22 @@ fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
     {
         return Err(refused.error.clone());
     }
+    send_errand(app, identity);
+    Err(Error::new(
+        Code::ProviderPending,
+        "the user in MLflow's table",
+        "a new or changed user, being written",
+    ))
+}
+
+/// Leaves something to the clerk.
+fn send_errand(app: &App, identity: Identity) {
     let mut errands = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner);
     if errands.len() < ERRANDS && !errands.contains(&identity) {
         errands.push_back(identity);
     }
     drop(errands);
     app.world.clerk.wake();
-    Err(Error::new(
-        Code::ProviderPending,
-        "the user in MLflow's table",
-        "a new or changed user, being written",
-    ))
 }
 
 /// One round of the clerk.
@@ -135,7 +152,8 @@ pub fn attend(app: &App) -> Duration {
         }
     }
     loop {
-        let errand = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner).front().cloned();
+        // Taken out before the work: an errand that breaks the clerk must not meet it again and again.
+        let errand = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(identity) = errand else { return IDLE };
         if let Err(error) = accounts::settle(app, identity.clone()) {
             app.log(Level::Warning, &format!("a user could not be written: {error}"));
@@ -145,8 +163,6 @@ pub fn attend(app: &App) -> Duration {
                 app.people.refused.insert(key(&refused.identity), Arc::new(refused));
             }
         }
-        // Taken out after the work, so that the same errand is not queued again meanwhile.
-        app.people.errands.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     }
 }
 
@@ -171,7 +187,12 @@ pub fn prepared(app: &App, on_event_loop: bool) -> Result<()> {
 
 /// Remembers what stands in the rows.
 pub fn remember(app: &App, row: &IdentityRow) {
-    let seen = Seen { username: row.username.clone(), groups: row.groups.clone(), checked_at: app.now() };
+    let seen = Seen {
+        username: row.username.clone(),
+        groups: row.groups.clone(),
+        told_at: row.told_at,
+        checked_at: app.now(),
+    };
     app.people.seen.insert((row.issuer.clone(), row.subject.clone()), seen);
 }
 
@@ -185,10 +206,6 @@ pub fn forget(app: &App, row: &IdentityRow) {
 /// # Errors
 /// `database_unavailable`.
 pub fn is_there(app: &App, row: &IdentityRow) -> Result<bool> {
-    Ok(app.world.users.find(&row.username)?.is_some_and(|user| accounts::is_still(row, &user)))
-}
-
-fn has_its_number(app: &App, row: &IdentityRow) -> Result<bool> {
     Ok(app.world.users.find(&row.username)?.is_some_and(|user| user.id == row.user_id))
 }
 
@@ -202,13 +219,17 @@ fn has_its_number(app: &App, row: &IdentityRow) -> Result<bool> {
 pub fn check_password_allowed(app: &App, username: &str, on_event_loop: bool) -> Result<()> {
     prepared(app, on_event_loop)?;
     let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
-    match app.world.store.identity_of_user(username, patience)? {
-        // The number alone decides here: a password that was set for the account of a login does not make it another.
-        Some(row) if row.made_here && (on_event_loop || has_its_number(app, &row)?) => Err(Error::new(
-            Code::AccountWithoutPassword,
-            "a bearer token, or an account that MLflow's administrator made",
-            format!("a password for {}", quote(username)),
-        )),
-        _ => Ok(()),
+    let Some(row) = app.world.store.identity_of_user(username, patience)? else { return Ok(()) };
+    if !row.made_here || row.user_id == 0 {
+        return Ok(());
     }
+    // An account of the same name that was removed and made anew in MLflow is somebody else's.
+    if !on_event_loop && !is_there(app, &row)? {
+        return accounts::part(app, row);
+    }
+    Err(Error::new(
+        Code::AccountWithoutPassword,
+        "a bearer token, or an account that MLflow's administrator made",
+        format!("a password for {}", quote(username)),
+    ))
 }

@@ -48,7 +48,7 @@ impl Users for PythonUsers {
     fn create(&self, username: &str, row: &UserRow) -> Result<bool, StoreFault> {
         self.call(
             "create",
-            |py| (username, row.password_hash.as_str(), row.is_admin).into_pyobject(py),
+            |py| (username, row.password_hash.as_str(), row.is_admin, row.id).into_pyobject(py),
             |answer| answer.extract(),
         )
     }
