@@ -300,13 +300,20 @@ fn the_issuer_is_an_address_with_tls_or_on_this_machine() {
 
 #[test]
 fn what_seals_comes_from_its_own_setting_else_mlflow_else_the_client_secret() {
-    let facts = Facts { flask_secret_key: Some(Secret::new("flask")), ..facts() };
-    assert_eq!(parse(&[], &facts).unwrap().session_secrets, [Secret::new("flask")]);
+    let mlflow = |key: &str| Facts { flask_secret_key: Some(Secret::new(key)), ..facts() };
+    let facts = mlflow("flask-0123456789");
+    assert_eq!(parse(&[], &facts).unwrap().session_secrets, [Secret::new("flask-0123456789")]);
     let own = [("OIDC_SESSION_SECRET", "0123456789abcdef")];
     assert_eq!(parse(&own, &facts).unwrap().session_secrets, [Secret::new("0123456789abcdef")]);
     let public = [("OIDC_CLIENT_SECRET", "")];
-    assert_eq!(parse(&public, &facts).unwrap().session_secrets, [Secret::new("flask")]);
+    assert_eq!(parse(&public, &facts).unwrap().session_secrets, [Secret::new("flask-0123456789")]);
     assert_eq!(keys_of(parse(&public, &Facts::default())), set(&["OIDC_SESSION_SECRET"]));
+    // A sealed cookie is given to anybody who asks: a short secret could be searched for at leisure.
+    assert_eq!(parse(&[], &mlflow("short")).unwrap().session_secrets, [Secret::new(CLIENT_SECRET)]);
+    let short = [("OIDC_CLIENT_SECRET", "fifteen-letters")];
+    assert_eq!(keys_of(parse(&short, &mlflow("short"))), set(&["OIDC_SESSION_SECRET"]));
+    assert_eq!(parse(&short, &facts).unwrap().session_secrets, [Secret::new("flask-0123456789")]);
+    assert!(parse(&[short[0], own[0]], &mlflow("short")).is_ok());
     let one_short = [("OIDC_SESSION_SECRET", "0123456789abcdef,short")];
     assert_eq!(keys_of(parse(&one_short, &facts)), set(&["OIDC_SESSION_SECRET"]));
 }

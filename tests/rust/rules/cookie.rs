@@ -92,7 +92,7 @@ fn secrets_roll_over_the_first_seals_and_all_open() {
 fn without_a_secret_of_its_own_the_client_secret_or_mlflows_seals() {
     let world = World::new();
     let mut browser = Browser::signed_in(&world, Draft::id_token());
-    let other = world.beside(&[("OIDC_CLIENT_SECRET", "another-secret")]);
+    let other = world.beside(&[("OIDC_CLIENT_SECRET", "another-secret-of-length")]);
     assert_eq!(browser.send(&other, Ask::get("/api/x")).code(), "no_credentials");
 }
 

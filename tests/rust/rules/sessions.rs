@@ -277,3 +277,20 @@ fn changes_by_cookie_come_from_our_own_pages_only() {
     let bearer = Ask::post("/api/x").fetch_site("cross-site").bearer(&Draft::bearer().token());
     assert_eq!(bearer.of(&world).username(), "alice@example.com");
 }
+
+#[test]
+fn the_id_token_of_a_login_is_worth_nothing_as_a_bearer() {
+    // It may be found in the history of a browser or the log of a proxy (as id_token_hint); the session ends, it does not.
+    let world = World::new();
+    let mut browser = Browser::default();
+    let asked = browser.begin(&world, "/");
+    let mut draft = Draft::id_token();
+    assert_eq!(browser.come_back(&world, &asked, &mut draft).status(), 302);
+    for worker in [&world, &world.beside(&[])] {
+        let answered = Ask::get("/api/x").bearer(&draft.token()).of(worker);
+        assert_eq!(answered.refusal(), (401, "token_type".to_owned()));
+    }
+    // The same from a login that another program of ours made is good.
+    draft.set("nonce", "made-by-a-command-line-tool");
+    assert_eq!(Ask::get("/api/x").bearer(&draft.token()).of(&world).username(), "alice@example.com");
+}

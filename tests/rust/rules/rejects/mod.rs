@@ -69,7 +69,7 @@ fn as_bearer(row: &Row) -> Result<(), String> {
     let token = draft.token();
     let answered = Ask::get("/api/2.0/mlflow/experiments/search").bearer(&token).of(&world);
     let status = if row.code.starts_with("token_") { 401 } else { 403 };
-    let found = answered.refusal();
+    let found = answered.outcome();
     if found != (status, row.code.to_owned()) {
         return Err(format!("{found:?}"));
     }
@@ -92,12 +92,12 @@ fn as_id_token(row: &Row) -> Result<(), String> {
     let answered = browser.come_back(&world, &asked, &mut draft);
     // The token came from the provider itself: that is no question of who the person is.
     let status = if row.code.starts_with("token_") { 502 } else { 403 };
-    if !answered.is_page() {
-        return Err(format!("not a page but {}", answered.status()));
-    }
-    let found = answered.refusal();
+    let found = answered.outcome();
     if found != (status, row.code.to_owned()) {
         return Err(format!("{found:?}"));
+    }
+    if !answered.is_page() {
+        return Err("no page for a person".to_owned());
     }
     if rows_of(&world) != before {
         return Err("rows were written".to_owned());

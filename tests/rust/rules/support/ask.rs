@@ -200,6 +200,16 @@ impl Answered {
         (self.status(), self.code())
     }
 
+    /// What became of it in one line, whatever that is: for tables, where one row must not stop the others.
+    pub fn outcome(&self) -> (u16, String) {
+        match &self.0 {
+            Decision::Allow { username } => (200, format!("let in as {username}")),
+            Decision::Basic { .. } => (200, "left to MLflow".to_owned()),
+            Decision::Reply(reply) if reply.status < 400 => (reply.status, "no refusal".to_owned()),
+            Decision::Reply(_) => self.refusal(),
+        }
+    }
+
     /// Who it runs as.
     pub fn username(&self) -> &str {
         match &self.0 {
