@@ -11,7 +11,7 @@ const ENOUGH: Duration = Duration::from_secs(20);
 
 /// Waits for one round that begins now.
 fn wait(worker: &Worker, at_most: Duration) {
-    worker.wait(worker.rounds(), at_most);
+    worker.wait(at_most);
 }
 
 #[test]

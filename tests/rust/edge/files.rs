@@ -46,7 +46,7 @@ fn a_file_that_is_too_large_or_not_there_or_not_text_is_told_in_words() {
     std::fs::write(folder.path("fits"), "x".repeat(LIMIT)).unwrap();
     assert_eq!(read(&folder.path("fits")).unwrap().len(), LIMIT);
     std::fs::write(folder.path("large"), "x".repeat(LIMIT + 1)).unwrap();
-    assert_eq!(read(&folder.path("large")), Err(format!("{} bytes, more than {LIMIT}", LIMIT + 1)));
+    assert!(read(&folder.path("large")).unwrap_err().contains(&format!("more than {LIMIT}")));
     std::fs::write(folder.path("binary"), b"secret\xFF\xFE").unwrap();
     let binary = read(&folder.path("binary")).unwrap_err();
     assert!(!binary.contains("secret") && !binary.is_empty(), "{binary}");
