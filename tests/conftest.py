@@ -16,7 +16,7 @@ import pytest
 from support import venvs
 from support.browser import Browser
 from support.provider import CLIENT_SECRET, Provider
-from support.server import MakeServer, MlflowServer, settings_for
+from support.server import PUBLIC, MakeServer, MlflowServer, settings_for
 
 RUNNING: list[MlflowServer] = []
 
@@ -117,6 +117,25 @@ def version(request: pytest.FixtureRequest) -> str:
     """For tests that need a server of their own making."""
     venvs.require(request.param)
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def secure(version: str, server_factory: MakeServer, provider: Provider) -> Iterator[MlflowServer]:
+    """The strict one: behind a TLS proxy, no passwords, clocks that agree, no session remembered."""
+    settings = settings_for(
+        provider.issuer,
+        OIDC_PUBLIC_URL=PUBLIC,
+        OIDC_BASIC_AUTH="false",
+        OIDC_SESSION_LIFETIME="10m",
+        OIDC_CLOCK_SKEW_SECONDS="0",
+        OIDC_SESSION_CACHE_SECONDS="0",
+        # MLflow 3 has to be told, too: its own guards refuse another host, and another origin's writes.
+        MLFLOW_SERVER_ALLOWED_HOSTS="mlflow.example,127.0.0.1:*",
+        MLFLOW_SERVER_CORS_ALLOWED_ORIGINS=PUBLIC,
+    )
+    running = server_factory(version, provider.issuer, settings=settings)
+    yield running
+    _ended(running)
 
 
 @pytest.fixture

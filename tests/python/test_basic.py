@@ -11,7 +11,7 @@ import pytest
 from support import wire
 from support.browser import Browser
 from support.provider import Provider
-from support.server import ADMIN, MakeServer, MlflowServer, settings_for
+from support.server import ADMIN, PUBLIC, MlflowServer
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=1"
 
@@ -57,14 +57,8 @@ def test_a_malformed_header(server: MlflowServer, header: str) -> None:
     assert answer.status_code == 401, answer.text
 
 
-@pytest.fixture(scope="module")
-def without_basic(version: str, make_module_server: MakeServer, provider: Provider) -> MlflowServer:
-    settings = settings_for(provider.issuer, OIDC_BASIC_AUTH="false")
-    return make_module_server(version, provider.issuer, settings=settings)
-
-
-def test_switched_off_means_off(without_basic: MlflowServer, provider: Provider) -> None:
-    server = without_basic
+def test_switched_off_means_off(secure: MlflowServer) -> None:
+    server = secure
     paths = [("GET", EXPERIMENTS), ("GET", "/"), ("POST", "/api/2.0/mlflow/users/create")]
     if server.modern:
         paths += [("POST", "/v1/traces"), ("GET", "/api/2.0/mlflow-artifacts/artifacts/0/1/artifacts/x")]
@@ -74,11 +68,11 @@ def test_switched_off_means_off(without_basic: MlflowServer, provider: Provider)
         assert "OIDC_BASIC_AUTH" in said["message"] or "token" in said["message"].lower(), said
 
 
-def test_switched_off_the_provider_is_the_only_door(without_basic: MlflowServer, provider: Provider) -> None:
-    server = without_basic
+def test_switched_off_the_provider_is_the_only_door(secure: MlflowServer, provider: Provider) -> None:
+    server = secure
     subject = f"ada-{uuid.uuid4().hex}"
     provider.put_user(subject, groups=["MLFLOW_admin"])
-    browser = Browser(server)
+    browser = Browser(server, public=PUBLIC)
     browser.login(provider, subject)
     assert browser.signed_in()["is_admin"] is True
     # A local user made by an administrator has a password that opens nothing.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from support import tokens, wire
+from support.browser import Browser
 from support.provider import CLIENT_ID, CLIENT_SECRET, Provider
 from support.server import ADMIN, MlflowServer
 
@@ -329,6 +330,23 @@ def test_a_bearer_gains_no_session(server: MlflowServer, provider: Provider, per
     for path in ("/", EXPERIMENTS, "/oidc/session", "/oidc/login?next=/"):
         answer = server.call("GET", path, token=token, headers=wire.NAVIGATION)
         assert wire.set_cookie(answer) is None, path
+
+
+def test_nothing_of_a_browsers_login_is_a_bearer(
+    server: MlflowServer, provider: Provider, person: Person
+) -> None:
+    """The ID token that ended a login says who came, to us; it is no key that others may hold.
+
+    One of the same client that a program got for itself, with a nonce of its own, is.
+    """
+    alice = person("alice")
+    Browser(server).login(provider, alice)
+    issued = provider.issued[-1]
+    assert tokens.claims_of(issued["id_token"])["sub"] == alice
+    wire.refusal(server.call("GET", EXPERIMENTS, token=issued["id_token"]), 401, "token_type")
+    wire.refusal(server.call("GET", EXPERIMENTS, token=issued["access_token"]), 401, "token_malformed")
+    own = provider.bearer(alice, nonce=uuid.uuid4().hex)
+    assert server.call("GET", EXPERIMENTS, token=own).status_code == 200
 
 
 def test_the_header_for_the_gateway_opens_nothing_else(

@@ -342,10 +342,17 @@ def test_a_callback_works_once_and_only_in_its_browser(
     assert "login_unknown" in refused.text
     assert stranger.session() is None
     assert browser.open(callback).status_code == 302
-    asked = len(provider.asked("/oauth2/token"))
-    assert browser.open(callback).status_code == 400
-    assert len(provider.asked("/oauth2/token")) == asked, "the second time nothing is spent at the provider"
+    # The second time nothing is spent at the provider and nobody is signed in; who is in already goes home.
+    asked, before = len(provider.asked("/oauth2/token")), browser.cookie
+    again = browser.open(callback)
+    assert again.status_code == 302
+    assert urljoin(callback, again.headers["Location"]) == server.url + "/"
+    assert len(provider.asked("/oauth2/token")) == asked
+    assert browser.cookie == before
     assert browser.session() is not None
+    browser.logout()
+    assert browser.open(callback).status_code == 400
+    assert browser.session() is None
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ def from_file(
             "admin_group": "chiefs, owners",
             "groups_claim": "realm_access.roles",
             "session_lifetime": "90m",
+            "link_existing_users": "true",
             "scopes": "openid profile",
         },
     )
@@ -187,22 +188,20 @@ def test_the_environment_wins_and_lists_are_lists(
 
 
 def test_an_existing_user_is_linked_only_when_asked_for(
-    version: str, make_server: MakeServer, provider: Provider, person: Person
+    from_file: MlflowServer, provider: Provider, person: Person
 ) -> None:
-    server = make_server(
-        version, provider.issuer, settings=settings_for(provider.issuer, OIDC_LINK_EXISTING_USERS="true")
-    )
-    alice = person("alice")
-    name, password = f"{alice}@example.org", "a-password-of-her-own-123"
-    server.admin("POST", "/api/2.0/mlflow/users/create", json={"username": name, "password": password})
-    before = server.rows("SELECT id FROM users WHERE username = ?", name)
-    token = provider.bearer(alice)
-    assert server.call("GET", EXPERIMENTS, token=token).status_code == 200
-    assert server.rows("SELECT id FROM users WHERE username = ?", name) == before, "her grants stay hers"
+    """Asked for here; test_browser_login has what happens otherwise."""
+    name, password = f"local-{uuid.uuid4().hex}", "a-password-of-her-own-123"
+    from_file.admin("POST", "/api/2.0/mlflow/users/create", json={"username": name, "password": password})
+    before = from_file.rows("SELECT id FROM users WHERE username = ?", name)
+    staff = {"realm_access": {"roles": ["staff"]}}
+    token = provider.bearer(person("alice"), preferred_username=name, **staff)
+    assert from_file.call("GET", EXPERIMENTS, token=token).status_code == 200
+    assert from_file.rows("SELECT id FROM users WHERE username = ?", name) == before, "her grants stay hers"
     # Whoever is not in the admin group never becomes the administrator, whatever the name says.
-    thief = provider.bearer(person("thief"), email=ADMIN[0])
-    wire.refusal(server.call("GET", EXPERIMENTS, token=thief), 403, "account_protected")
-    assert server.is_admin(ADMIN[0]) is True
+    thief = provider.bearer(person("thief"), preferred_username=ADMIN[0], **staff)
+    wire.refusal(from_file.call("GET", EXPERIMENTS, token=thief), 403, "account_protected")
+    assert from_file.is_admin(ADMIN[0]) is True
 
 
 def test_a_secret_is_not_in_the_answer_of_any_page(
@@ -223,7 +222,7 @@ def test_a_secret_is_not_in_the_answer_of_any_page(
 def test_session_secrets_roll_over(make_server: MakeServer, provider: Provider, person: Person) -> None:
     """After a rollover the old secret still opens what it sealed, until it is taken out of the list.
 
-    Three starts for what no version of MLflow has a part in, so the quickest of them does.
+    No version of MLflow has a part in that, so the one that starts fastest does.
     """
     old, new = "the-first-session-secret-0123456789", "the-second-session-secret-012345678"
     alice = person("alice")

@@ -10,17 +10,13 @@ import time
 from collections.abc import Callable
 from http.cookies import Morsel
 
-import pytest
-
 from support import browser as browsers
 from support import wire
 from support.browser import Browser
 from support.provider import Provider
-from support.server import MakeServer, MlflowServer, settings_for
+from support.server import PUBLIC, MlflowServer
 
 Person = Callable[..., str]
-
-PUBLIC = "https://mlflow.example"
 
 
 def cookies_of(browser: Browser) -> list[Morsel[str]]:
@@ -64,22 +60,6 @@ def test_it_never_grows_beyond_four_attempts(server: MlflowServer, person: Perso
     alice = person("alice")
     assert browser.open(browser.authorize(forms[0], alice)).status_code == 400, "the oldest was let go"
     assert browser.open(browser.authorize(forms[-1], alice)).status_code == 302
-
-
-@pytest.fixture(scope="module")
-def secure(version: str, make_module_server: MakeServer, provider: Provider) -> MlflowServer:
-    """Behind a TLS proxy: the settings say so, the request's own scheme and Host are not asked."""
-    return make_module_server(
-        version,
-        provider.issuer,
-        settings=settings_for(
-            provider.issuer,
-            OIDC_PUBLIC_URL=PUBLIC,
-            # MLflow 3 has to be told, too: its own guards refuse another host, and another origin's writes.
-            MLFLOW_SERVER_ALLOWED_HOSTS="mlflow.example,127.0.0.1:*",
-            MLFLOW_SERVER_CORS_ALLOWED_ORIGINS=PUBLIC,
-        ),
-    )
 
 
 def test_under_https(secure: MlflowServer, provider: Provider, person: Person) -> None:
@@ -145,51 +125,39 @@ def test_without_a_public_address_a_foreign_host_is_refused(server: MlflowServer
         assert "OIDC_PUBLIC_URL" in answer.text
 
 
-@pytest.fixture(scope="module")
-def brief(version: str, make_module_server: MakeServer, provider: Provider) -> MlflowServer:
-    """Short sessions, clocks that agree, and nothing remembered of a session."""
-    settings = settings_for(
-        provider.issuer,
-        OIDC_SESSION_LIFETIME="10m",
-        OIDC_CLOCK_SKEW_SECONDS="0",
-        OIDC_SESSION_CACHE_SECONDS="0",
-    )
-    return make_module_server(version, provider.issuer, settings=settings)
-
-
-def test_a_session_ends(brief: MlflowServer, provider: Provider, person: Person) -> None:
-    browser = Browser(brief)
+def test_a_session_ends(secure: MlflowServer, provider: Provider, person: Person) -> None:
+    browser = Browser(secure, public=PUBLIC)
     alice = person("alice")
     browser.login(provider, alice)
     assert browser.session() is not None
     # The shortest lifetime is a minute, which is long to wait for: ten of them pass in the row instead.
     subject = (alice,)
     query = "SELECT expires_at - created_at, expires_at FROM oidc_sessions WHERE subject = ?"
-    ((lifetime, expires_at),) = brief.rows(query, *subject, database="basic_auth.db-oidc")
+    ((lifetime, expires_at),) = secure.rows(query, *subject, database="basic_auth.db-oidc")
     assert lifetime == 600
     assert abs(expires_at - time.time() - 600) < 30
-    with sqlite3.connect(brief.folder / "basic_auth.db-oidc") as connection:
+    with sqlite3.connect(secure.folder / "basic_auth.db-oidc") as connection:
         past = int(time.time()) - 1
         connection.execute("UPDATE oidc_sessions SET expires_at = ? WHERE subject = ?", (past, *subject))
     connection.close()
     assert browser.session() is None
     path = "/ajax-api/2.0/mlflow/experiments/search?max_results=1"
     wire.refusal(browser.xhr("GET", path), 401)
-    page = browser.open(brief.url + "/")
+    page = browser.open(PUBLIC + "/")
     assert page.status_code == 302, "the next page goes through the provider again"
     browser.login(provider, alice)
     assert browser.session() is not None
 
 
 def test_a_remembered_token_ends_to_the_second(
-    brief: MlflowServer, provider: Provider, person: Person
+    secure: MlflowServer, provider: Provider, person: Person
 ) -> None:
     """That it was verified a moment ago does not make it live longer."""
     expires = int(time.time()) + 3
     token = provider.bearer(person("alice"), exp=expires)
     path = "/api/2.0/mlflow/experiments/search?max_results=1"
     while time.time() < expires - 0.5:
-        assert brief.call("GET", path, token=token).status_code == 200
+        assert secure.call("GET", path, token=token).status_code == 200
         time.sleep(0.2)
     time.sleep(max(0, expires + 0.1 - time.time()))
-    wire.refusal(brief.call("GET", path, token=token), 401, "token_expired")
+    wire.refusal(secure.call("GET", path, token=token), 401, "token_expired")

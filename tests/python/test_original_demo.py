@@ -108,12 +108,3 @@ def test_a_training_script(
 
 def test_without_a_token(demo: MlflowServer) -> None:
     wire.refusal(demo.call("GET", EXPERIMENTS), 401, "no_credentials")
-
-
-def test_the_other_name_of_the_function(
-    version: str, make_server: MakeServer, provider: Provider, person: Callable[..., str]
-) -> None:
-    """For those whose environment has another top-level `auth`."""
-    server = make_server(version, provider.issuer, function="mlflow_oidc:authenticate_request")
-    assert server.call("GET", EXPERIMENTS, token=provider.id_token(person("alice"))).status_code == 200
-    wire.refusal(server.call("GET", EXPERIMENTS), 401)

@@ -40,6 +40,8 @@ class Provider:
         self.port = ports.free()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self.requests: list[dict[str, Any]] = []
+        # What the token endpoint answered, the newest last.
+        self.issued: list[dict[str, Any]] = []
         self._app = oidc_provider_mock.app()
         self._server: werkzeug.serving.BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -120,7 +122,8 @@ class Provider:
         if path != "/oauth2/token":
             return chunks
         body = b"".join(chunks)
+        self.issued.append(json.loads(body))
         for name in ("id_token", "access_token", "refresh_token"):
-            if token := json.loads(body).get(name):
+            if token := self.issued[-1].get(name):
                 tokens.remember(token)
         return [body]

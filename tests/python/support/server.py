@@ -20,6 +20,8 @@ from support.provider import CLIENT_ID, CLIENT_SECRET
 
 ADMIN = ("admin", "admin-password-1234567")
 SESSION_SECRET = "session-secret-of-the-tests-0123456789abcdef"
+# Where people find the servers that stand behind a pretended TLS proxy.
+PUBLIC = "https://mlflow.example"
 FUNCTION = "auth.oidc_auth:authenticate_request"
 
 
