@@ -194,12 +194,10 @@ pub trait Users: Send + Sync {
 
 /// A thread that works when woken or when its next time has come.
 pub trait Background: Send + Sync {
-    /// How many rounds of work have ended so far.
-    fn rounds(&self) -> u64;
     /// Asks for a round now.
     fn wake(&self);
-    /// Wakes and waits until more than `rounds` rounds have ended or `at_most` is over. It blocks.
-    fn wait(&self, rounds: u64, at_most: Duration);
+    /// Wakes and waits for the end of a round that began after the call, or until `at_most` is over. It blocks.
+    fn wait(&self, at_most: Duration);
 }
 
 /// How loud a line of the log is.

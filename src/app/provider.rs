@@ -132,8 +132,7 @@ fn wait(app: &App, on_event_loop: bool) -> Result<()> {
         return Err(pending());
     }
     let _place = Place::take(&app.provider.waiting, WAITING_LIMIT)?;
-    let rounds = app.world.refresher.rounds();
-    app.world.refresher.wait(rounds, PATIENCE);
+    app.world.refresher.wait(PATIENCE);
     Ok(())
 }
 

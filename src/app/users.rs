@@ -177,7 +177,7 @@ pub fn prepared(app: &App, on_event_loop: bool) -> Result<()> {
     if on_event_loop {
         app.world.clerk.wake();
     } else {
-        app.world.clerk.wait(app.world.clerk.rounds(), PREPARE_PATIENCE);
+        app.world.clerk.wait(PREPARE_PATIENCE);
     }
     if app.people.prepared.load(Ordering::Acquire) {
         return Ok(());

@@ -68,26 +68,27 @@ impl Worker {
         Ok(())
     }
 
+    /// How many rounds have ended so far.
+    pub fn rounds(&self) -> u64 {
+        self.lock().rounds
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Background for Worker {
-    fn rounds(&self) -> u64 {
-        self.lock().rounds
-    }
-
     fn wake(&self) {
         self.lock().wanted = true;
         self.work.notify_all();
     }
 
-    fn wait(&self, rounds: u64, at_most: Duration) {
+    fn wait(&self, at_most: Duration) {
         let until = Instant::now() + at_most;
         let mut state = self.lock();
-        // A round that was under way when the caller came may have begun before what it waits for was wanted.
-        let target = rounds + if state.busy { 2 } else { 1 };
+        // A round that is under way may have begun before what the caller waits for was wanted.
+        let target = state.rounds + if state.busy { 2 } else { 1 };
         state.wanted = true;
         self.work.notify_all();
         while state.rounds < target {

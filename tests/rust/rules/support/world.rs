@@ -49,7 +49,6 @@ impl Entropy for Counting {
 pub struct Rounds {
     app: OnceLock<Weak<App>>,
     round: fn(&App) -> Duration,
-    count: AtomicU64,
     /// Whether `wait` runs a round; else it returns as after a time-out.
     works: AtomicBool,
     /// While this is true, `wait` does not come back.
@@ -63,7 +62,6 @@ impl Rounds {
         Arc::new(Self {
             app: OnceLock::new(),
             round,
-            count: AtomicU64::new(0),
             works: AtomicBool::new(true),
             held: (Mutex::new(false), Condvar::new()),
             woken: AtomicU64::new(0),
@@ -86,21 +84,16 @@ impl Rounds {
     pub fn run(&self) -> Duration {
         let app = self.app.get().and_then(Weak::upgrade).unwrap();
         let pause = (self.round)(&app);
-        self.count.fetch_add(1, Ordering::SeqCst);
         pause
     }
 }
 
 impl Background for Rounds {
-    fn rounds(&self) -> u64 {
-        self.count.load(Ordering::SeqCst)
-    }
-
     fn wake(&self) {
         self.woken.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn wait(&self, _rounds: u64, _at_most: Duration) {
+    fn wait(&self, _at_most: Duration) {
         self.waited.fetch_add(1, Ordering::SeqCst);
         let held = self.held.0.lock().unwrap();
         drop(self.held.1.wait_while(held, |held| *held).unwrap());
