@@ -83,8 +83,7 @@ impl Rounds {
     /// One round now; how long it would sleep after it.
     pub fn run(&self) -> Duration {
         let app = self.app.get().and_then(Weak::upgrade).unwrap();
-        let pause = (self.round)(&app);
-        pause
+        (self.round)(&app)
     }
 }
 
