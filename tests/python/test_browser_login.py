@@ -520,6 +520,20 @@ def test_a_header_that_fails_never_falls_back_to_the_cookie(
     assert browser.xhr("GET", path).status_code == 200
 
 
+def test_who_is_deleted_is_signed_out(
+    server: MlflowServer, browser: Browser, provider: Provider, person: Person
+) -> None:
+    """An administrator removes the account: the session ends with it, and is no 404 or 500 to anybody."""
+    alice = person("alice")
+    browser.login(provider, alice)
+    assert browser.xhr("GET", EXPERIMENTS).status_code == 200
+    server.admin("DELETE", "/api/2.0/mlflow/users/delete", json={"username": f"{alice}@example.org"})
+    time.sleep(server.session_cache_seconds + 0.5)
+    for _ in range(4):
+        wire.refusal(browser.xhr("GET", EXPERIMENTS), 401)
+    assert browser.session() is None
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "long", "foreign"])
 def test_a_damaged_cookie_is_no_cookie(
     server: MlflowServer, browser: Browser, provider: Provider, person: Person, damage: str

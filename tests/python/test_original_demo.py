@@ -106,5 +106,38 @@ def test_a_training_script(
     assert seen["traces"] == (1 if demo.modern else None)
 
 
+def test_the_gateway(demo: MlflowServer, provider: Provider, person: Callable[..., str]) -> None:
+    """There `Authorization` may be the caller's key for a model; MLflow has a header of its own."""
+    path = "/gateway/mlflow/v1/models"
+    good, foreign = f"Bearer {provider.bearer(person('alice'))}", "Bearer sk-the-key-of-a-model-provider"
+    if not demo.modern:
+        assert demo.call("GET", path, headers={"Authorization": good}).status_code == 404
+        return
+    both = {"X-MLflow-Authorization": good, "Authorization": foreign}
+    assert demo.call_native("GET", path, headers=both).status_code == 200
+    assert demo.call_native("GET", path, headers={"Authorization": good}).status_code == 200
+    wire.refusal(demo.call("GET", path, headers={"Authorization": foreign}), 401)
+    wire.refusal(demo.call("GET", path, headers={**both, "X-MLflow-Authorization": foreign}), 401)
+    wire.refusal(demo.call("GET", path), 401)
+
+
+def test_mlflows_own_jobs_reach_the_gateway_and_nothing_else(
+    demo: MlflowServer, provider: Provider, person: Callable[..., str]
+) -> None:
+    """MLflow 3.11 to 3.17 give their jobs a token that only the default function would know."""
+    name = f"{person('alice')}@example.org"
+    path = "/gateway/mlflow/v1/models"
+    assert demo.call("GET", EXPERIMENTS, token=provider.bearer(name.partition("@")[0])).status_code == 200
+    token = demo.variable_of_a_worker("_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN")
+    assert (token is not None) == demo.modern
+    if token is None:
+        return
+    assert demo.call_native("GET", path, auth=(name, token)).status_code == 200
+    assert demo.call_native("GET", path, auth=(name, token[:-1] + "x")).status_code == 401
+    assert demo.call_native("GET", path, auth=("nobody@example.org", token)).status_code == 401
+    for other in (EXPERIMENTS, "/gatewayx", "/api/2.0/mlflow-artifacts/artifacts/0/1/artifacts/x"):
+        assert demo.call_native("GET", other, auth=(name, token)).status_code == 401, other
+
+
 def test_without_a_token(demo: MlflowServer) -> None:
     wire.refusal(demo.call("GET", EXPERIMENTS), 401, "no_credentials")

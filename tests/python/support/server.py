@@ -183,6 +183,14 @@ class MlflowServer:
         assert time.monotonic() - started < 4.5, "a worker may have been replaced: nothing is proved"
         assert self.worker_pids() == pids
 
+    def variable_of_a_worker(self, name: str) -> str | None:
+        """What MLflow itself put into its workers' environment."""
+        environment = Path(f"/proc/{self.worker_pids()[0]}/environ").read_bytes().split(b"\0")
+        found = [
+            line.partition(b"=")[2].decode() for line in environment if line.startswith(f"{name}=".encode())
+        ]
+        return found[0] if found else None
+
     def log_text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
