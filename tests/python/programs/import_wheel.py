@@ -20,9 +20,7 @@ print(
             "files": [mlflow_oidc.__file__, auth.oidc_auth.__file__, _native.__file__],
             "same_function": auth.oidc_auth.authenticate_request is mlflow_oidc.authenticate_request,
             "threads": threading.active_count(),
-            "mlflow_modules": sorted(
-                name for name in set(sys.modules) - before if name.startswith("mlflow.")
-            ),
+            "modules": sorted(set(sys.modules) - before),
             "databases": [name for name in opened if ".db" in name or ".ini" in name],
         }
     )

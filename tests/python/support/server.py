@@ -185,11 +185,8 @@ class MlflowServer:
 
     def variable_of_a_worker(self, name: str) -> str | None:
         """What MLflow itself put into its workers' environment."""
-        environment = Path(f"/proc/{self.worker_pids()[0]}/environ").read_bytes().split(b"\0")
-        found = [
-            line.partition(b"=")[2].decode() for line in environment if line.startswith(f"{name}=".encode())
-        ]
-        return found[0] if found else None
+        lines = Path(f"/proc/{self.worker_pids()[0]}/environ").read_text().split("\0")
+        return dict(line.partition("=")[::2] for line in lines).get(name)
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
