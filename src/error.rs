@@ -91,7 +91,7 @@ codes! {
     ProviderAnswer "provider_answer" Provider "The provider's answer cannot be used.";
     ProviderUnreachable "provider_unreachable" Provider "The OpenID provider cannot be reached now. Try again in a moment.";
     ProviderPending "provider_pending" Provider "The answer is still being fetched. Try again in a moment.";
-    ProviderBusy "provider_busy" Provider "Too many logins are waiting for the OpenID provider. Try again in a moment.";
+    ProviderBusy "provider_busy" Provider "Too many requests are waiting for the OpenID provider. Try again in a moment.";
     DatabaseUnavailable "database_unavailable" Database "The database of users cannot be asked now. Try again in a moment.";
     Configuration "configuration" Operator "Single sign-on is not configured correctly, so nobody is let in.";
     PublicUrlUnknown "public_url_unknown" Operator "The server does not know its own address. Set OIDC_PUBLIC_URL.";

@@ -15,6 +15,9 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How many requests may wait at once: MLflow has 40 threads for all its work, and most must stay free.
 const WAITING_LIMIT: usize = 8;
+/// For how many seconds after the first request of all nobody is counted: a provider that is well has answered by then,
+/// and a server that has just started should not turn away the requests that were waiting for it.
+const FIRST_RUSH: i64 = 1;
 /// How many code exchanges may be under way at once, for the same reason.
 const EXCHANGE_LIMIT: usize = 16;
 /// Seconds that metadata is good for.
@@ -42,6 +45,8 @@ struct Plan {
     next_try: i64,
     failures: u32,
     last_fault: Option<Error>,
+    /// When the very first fetch was asked for.
+    first_asked: Option<i64>,
     unknown: UnknownKeys,
 }
 
@@ -109,15 +114,18 @@ pub fn known(app: &App, on_event_loop: bool) -> Result<Known> {
     if let Some(known) = app.provider.known() {
         return Ok(known);
     }
-    {
-        let plan = app.provider.plan();
+    let rush = {
+        let mut plan = app.provider.plan();
+        let now = app.now();
         if let Some(fault) = &plan.last_fault
-            && plan.next_try > app.now()
+            && plan.next_try > now
         {
             return Err(fault.clone());
         }
-    }
-    wait(app, on_event_loop)?;
+        let first = *plan.first_asked.get_or_insert(now);
+        now.saturating_sub(first) <= FIRST_RUSH
+    };
+    wait(app, on_event_loop, if rush { usize::MAX } else { WAITING_LIMIT })?;
     app.provider.known().ok_or_else(|| app.provider.plan().last_fault.clone().unwrap_or_else(pending))
 }
 
@@ -126,12 +134,12 @@ fn pending() -> Error {
 }
 
 /// Lets the refresher do one round and waits for its end, within bounds. On the event loop it only wakes it.
-fn wait(app: &App, on_event_loop: bool) -> Result<()> {
+fn wait(app: &App, on_event_loop: bool, limit: usize) -> Result<()> {
     if on_event_loop {
         app.world.refresher.wake();
         return Err(pending());
     }
-    let _place = Place::take(&app.provider.waiting, WAITING_LIMIT)?;
+    let _place = Place::take(&app.provider.waiting, limit)?;
     app.world.refresher.wait(PATIENCE);
     Ok(())
 }
@@ -169,7 +177,7 @@ pub fn verify_token(app: &App, token: &str, on_event_loop: bool) -> Result<(Veri
                 return Err(plan.last_fault.clone().unwrap_or_else(pending));
             }
         }
-        wait(app, on_event_loop)?;
+        wait(app, on_event_loop, WAITING_LIMIT)?;
         waited = true;
     }
 }
