@@ -34,6 +34,17 @@ fn the_provider_is_asked_for_a_code_with_everything_that_protects_it() {
 }
 
 #[test]
+fn only_whoever_wants_another_account_is_asked_again() {
+    let world = World::new();
+    for (address, prompt) in [("/oidc/login?go=1", None), ("/oidc/login?go=1&again=1", Some("login"))] {
+        let answered = Browser::default().open(&world, address);
+        let address = Url::parse(answered.location()).unwrap();
+        let asked: BTreeMap<String, String> = address.query_pairs().into_owned().collect();
+        assert_eq!(asked.get("prompt").map(String::as_str), prompt);
+    }
+}
+
+#[test]
 fn an_authorization_endpoint_keeps_a_query_of_its_own() {
     let world = World::new();
     let mut document = metadata();

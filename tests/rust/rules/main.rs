@@ -18,3 +18,4 @@ mod return_to;
 mod sessions;
 mod standing;
 mod support;
+mod waiting;

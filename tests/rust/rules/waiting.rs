@@ -1,0 +1,69 @@
+//! Who may wait for the provider, and how many at once.
+
+use crate::support::{Ask, Draft, World};
+use std::sync::atomic::Ordering;
+
+fn ask(world: &World, token: &str) -> (u16, String) {
+    let answered = Ask::get("/api/x").bearer(token).of(world);
+    match answered.0 {
+        mlflow_oidc::app::wire::Decision::Allow { username } => (200, username),
+        _ => answered.refusal(),
+    }
+}
+
+fn alice() -> (u16, String) {
+    (200, "alice@example.com".to_owned())
+}
+
+fn refusal(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+#[test]
+fn whoever_waited_in_vain_gives_the_place_back() {
+    let world = World::new();
+    world.refresher.hang(true);
+    for _ in 0..50 {
+        assert_eq!(ask(&world, &Draft::bearer().token()), refusal(503, "provider_pending"));
+    }
+    world.refresher.hang(false);
+    assert_eq!(ask(&world, &Draft::bearer().token()), alice());
+}
+
+/// `count` requests that wait for a refresher that is held, then whatever comes `beside` them, then all go on.
+fn wait_together(world: &World, count: u64, beside: impl FnOnce()) {
+    let token = Draft::bearer().token();
+    world.refresher.hold(true);
+    let before = world.refresher.waited.load(Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..count).map(|_| scope.spawn(|| ask(world, &token))).collect();
+        while world.refresher.waited.load(Ordering::SeqCst) < before + count {
+            assert!(waiting.iter().all(|thread| !thread.is_finished()), "one was turned away");
+            std::thread::yield_now();
+        }
+        beside();
+        world.refresher.hold(false);
+        for thread in waiting {
+            assert_eq!(thread.join().unwrap(), alice());
+        }
+    });
+}
+
+#[test]
+fn only_a_few_wait_for_the_provider_at_once() {
+    // MLflow has 40 threads for all its work: a provider that hangs must not take them all.
+    let world = World::new();
+    let token = Draft::bearer().token();
+    world.refresher.hang(true);
+    assert_eq!(ask(&world, &token), refusal(503, "provider_pending"));
+    world.refresher.hang(false);
+    world.clock.forward(2);
+    wait_together(&world, 8, || assert_eq!(ask(&world, &token), refusal(503, "provider_busy")));
+    assert_eq!(ask(&world, &token), alice());
+}
+
+#[test]
+fn whoever_comes_with_the_very_first_request_waits_with_it() {
+    // A server that has just started meets all of its clients at once; a provider that is well answers in time for all.
+    wait_together(&World::new(), 40, || ());
+}
