@@ -1,5 +1,6 @@
 //! Values that must not be seen: redacted when printed, wiped when dropped, compared in constant time.
 
+use aws_lc_rs::digest;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -38,4 +39,11 @@ impl Eq for Secret {}
 /// A comparison that stops at the first difference lets a timing attack guess a secret byte by byte.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+/// SHA-256 (FIPS 180-4): what stands for a token or session id where the thing itself must not be kept.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    hash
 }

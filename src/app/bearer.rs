@@ -6,7 +6,8 @@ use crate::error::{Code, Error, Result};
 use crate::identity::Identity;
 use crate::jose::Compact;
 use crate::oidc::access_token::{self, Expectation};
-use aws_lc_rs::digest;
+use crate::oidc::claims;
+use crate::secret::sha256;
 use moka::sync::Cache;
 use serde_json::Value;
 use std::sync::Arc;
@@ -42,21 +43,14 @@ pub fn handle(app: &App, request: &Request<'_>, token: &str) -> Result<Decision>
 }
 
 fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Identity> {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    let hash = sha256(token.as_bytes());
     if let Some(remembered) = app.tokens.0.get(&hash) {
-        let now = app.now();
-        let epoch = app.provider.known().map(|known| known.epoch);
-        if now >= remembered.expires.saturating_add(app.config.skew) {
+        if let Err(expired) = claims::check_expiry(remembered.expires, app.now(), app.config.skew) {
             app.tokens.0.invalidate(&hash);
-            return Err(Error::new(
-                Code::TokenExpired,
-                format!("'exp' after {now}"),
-                format!("{}, {} s ago", remembered.expires, now.saturating_sub(remembered.expires)),
-            ));
+            return Err(expired);
         }
         // After a change of keys the signature has to hold again: the key may have been withdrawn.
-        if epoch == Some(remembered.epoch) {
+        if app.provider.epoch() == Some(remembered.epoch) {
             return Ok(remembered.identity.clone());
         }
     }

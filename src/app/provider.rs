@@ -96,6 +96,11 @@ impl Provider {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The epoch of the keys that are known now.
+    pub fn epoch(&self) -> Option<u64> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|known| known.epoch)
+    }
+
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }

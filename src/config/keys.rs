@@ -100,11 +100,6 @@ impl Key {
     pub fn default_words(&self) -> &'static str {
         if self.unset.is_empty() { self.default } else { self.unset }
     }
-
-    /// Whether the value must never be shown.
-    pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::SecretList)
-    }
 }
 
 /// The setting of that name.

@@ -91,13 +91,7 @@ pub fn check_issuer(claims: &Object, issuer: &str) -> Result<()> {
 /// `token_claim`, `token_expired`, `token_not_yet_valid`, `token_issued_at`.
 pub fn check_times(claims: &Object, now: i64, skew: i64) -> Result<i64> {
     let expires = required_time(claims, "exp")?;
-    if now >= expires.saturating_add(skew) {
-        return Err(Error::new(
-            Code::TokenExpired,
-            format!("'exp' after {now}"),
-            format!("{expires}, {} s ago", now.saturating_sub(expires)),
-        ));
-    }
+    check_expiry(expires, now, skew)?;
     if let Some(not_before) = optional_time(claims, "nbf")?
         && not_before > now.saturating_add(skew)
     {
@@ -113,6 +107,21 @@ pub fn check_times(claims: &Object, now: i64, skew: i64) -> Result<i64> {
         return Err(Error::new(Code::TokenIssuedAt, format!("'iat' not after {now}"), issued.to_string()));
     }
     Ok(expires)
+}
+
+/// Checks `exp` alone (RFC 7519 section 4.1.4). Times in seconds.
+///
+/// # Errors
+/// `token_expired`.
+pub fn check_expiry(expires: i64, now: i64, skew: i64) -> Result<()> {
+    if now < expires.saturating_add(skew) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::TokenExpired,
+        format!("'exp' after {now}"),
+        format!("{expires}, {} s ago", now.saturating_sub(expires)),
+    ))
 }
 
 /// The subject: the provider's own name for the user, at most 255 bytes (OpenID Connect Core section 2).

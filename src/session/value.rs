@@ -2,8 +2,7 @@
 
 use super::seal::{SealNonce, Sealer};
 use crate::error::Result;
-use crate::secret::{Secret, same};
-use aws_lc_rs::digest;
+use crate::secret::{Secret, same, sha256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -26,9 +25,7 @@ impl SessionId {
 
     /// SHA-256 of the id: the key of the session's row.
     pub fn hash(&self) -> [u8; 32] {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, self.0.expose().as_bytes()).as_ref());
-        hash
+        sha256(self.0.expose().as_bytes())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::support::{Ask, Browser, Draft, NOW, Signer, World, answer, down, jwk,
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn ask(world: &World, token: &str) -> (u16, String) {
+pub fn ask(world: &World, token: &str) -> (u16, String) {
     let answered = Ask::get("/api/x").bearer(token).of(world);
     match answered.0 {
         mlflow_oidc::app::wire::Decision::Allow { username } => (200, username),
@@ -12,11 +12,11 @@ fn ask(world: &World, token: &str) -> (u16, String) {
     }
 }
 
-fn alice() -> (u16, String) {
+pub fn alice() -> (u16, String) {
     (200, "alice@example.com".to_owned())
 }
 
-fn refusal(status: u16, code: &str) -> (u16, String) {
+pub fn refusal(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 

@@ -1,23 +1,8 @@
 //! Who may wait for the provider, and how many at once.
 
-use crate::support::{Ask, Draft, World};
+use crate::provider::{alice, ask, refusal};
+use crate::support::{Draft, World};
 use std::sync::atomic::Ordering;
-
-fn ask(world: &World, token: &str) -> (u16, String) {
-    let answered = Ask::get("/api/x").bearer(token).of(world);
-    match answered.0 {
-        mlflow_oidc::app::wire::Decision::Allow { username } => (200, username),
-        _ => answered.refusal(),
-    }
-}
-
-fn alice() -> (u16, String) {
-    (200, "alice@example.com".to_owned())
-}
-
-fn refusal(status: u16, code: &str) -> (u16, String) {
-    (status, code.to_owned())
-}
 
 #[test]
 fn whoever_waited_in_vain_gives_the_place_back() {
