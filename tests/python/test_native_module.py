@@ -29,7 +29,7 @@ def parts(
     path: str = "/api/2.0/mlflow/experiments/search", authorization: str | None = None, loop: bool = False
 ):
     line = ("POST", path, "", "http", "127.0.0.1:5000")
-    return (line, (authorization, None, None, None, None, None, None), loop)
+    return (line, (authorization, None, None, None, None, None, None), None, loop)
 
 
 def make_engine(folder: Path, ini: list[tuple[str, str]] = ISSUER) -> Engine:
