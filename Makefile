@@ -111,6 +111,19 @@ test-python: prerequisites tools build/wheel/.built ## pytest against real MLflo
 	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
 		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser) $(PYTEST)
 
+# The rooms in which a missing check would let somebody in, and the rules that have to notice.
+CHECKED := $(wildcard src/jose/*.rs src/oidc/*.rs src/session/*.rs src/identity/*.rs) \
+	$(patsubst %,src/app/%.rs,callback bearer backchannel exchange browser return_to routes)
+
+.PHONY: mutants
+mutants: ## Take each check out of the code, one at a time: a rule has to turn red (two hours; wants cargo-mutants)
+	@command -v cargo-mutants >/dev/null || { echo '*** `cargo install cargo-mutants --locked` first'; exit 1; }
+	@rm -rf build/mutants && mkdir -p build/mutants
+	git ls-files -z | xargs -0 cp --parents -t build/mutants
+	cd build/mutants && $(PYTHON) -B tools/remove_checks.py $(CHECKED) -- \
+		cargo test --locked --profile mutants --no-default-features --test rules
+	cd build/mutants && cargo mutants --in-place --output ../mutants-report
+
 .PHONY: clean
 clean: ## Remove everything that was built
 	rm -rf build target .mypy_cache .ruff_cache .pytest_cache
