@@ -43,7 +43,15 @@ demo: prerequisites build/wheel/.built ## Try it: MLflow, a provider and three p
 test: prerequisites-lint lint test-rust wheel test-packages test-python ## Everything: format, lint, Rust, the packages, and pytest against real servers
 
 .PHONY: lint
-lint: prerequisites-lint lint-rust lint-native lint-python ## Format and lint checks only
+lint: prerequisites-lint lint-dependencies lint-rust lint-native lint-python ## Format, lint and dependencies only
+
+# Only the first step may need a network: where every crate of Cargo.lock has been fetched, it asks nobody.
+.PHONY: lint-dependencies
+lint-dependencies: tools
+	$(STEP) 'Fetching the crates of Cargo.lock (first time: 40 MB)' sh -ec \
+		'for lock in $(wildcard Cargo.lock */Cargo.lock); do cargo fetch --locked --quiet --manifest-path $${lock%lock}toml; done'
+	$(STEP) 'Checking licences, versions and sources of the dependencies (seconds)' \
+		$(TOOLS)/python -P tools/check_dependencies.py
 
 .PHONY: lint-rust
 lint-rust:
