@@ -8,6 +8,9 @@
 PYTHON ?= python3
 # The MLflow that `make demo` runs: 3.17.2, 2.22.5 or 2.9.2.
 MLFLOW ?= 3.17.2
+# How long `make fuzz` runs each target, and which ones (none named: all).
+MINUTES ?= 1
+TARGETS ?=
 # More words for pytest, for example PYTEST="-k bearer -x".
 PYTEST ?=
 
@@ -110,6 +113,10 @@ test-python: prerequisites tools build/wheel/.built ## pytest against real MLflo
 	$(VENVS) tools $(MLFLOWS) --wheel $(THE_WHEEL)
 	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
 		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser) $(PYTEST)
+
+.PHONY: fuzz
+fuzz: prerequisites ## Fuzz every target for MINUTES=1 each (TARGETS="next compact" for some); needs cargo-fuzz and a nightly Rust
+	@tools/fuzz.sh $(MINUTES) $(TARGETS)
 
 .PHONY: clean
 clean: ## Remove everything that was built
