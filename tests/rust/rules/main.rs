@@ -9,6 +9,7 @@ mod deciding;
 mod event_loop;
 mod gateway;
 mod hosts;
+mod jws;
 mod login;
 mod pages;
 mod people;
