@@ -13,6 +13,7 @@ mod jws;
 mod login;
 mod pages;
 mod people;
+mod properties;
 mod provider;
 mod rejects;
 mod return_to;
