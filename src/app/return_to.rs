@@ -1,6 +1,7 @@
 //! The return-to guard: where a login may lead. Own origin, path only.
 
 use crate::config::{Place, Site};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// The longest address that is kept through a login, in bytes; a longer one leads to the start page.
@@ -33,8 +34,21 @@ fn checked(next: &str, site: &Site) -> Option<String> {
     if path.starts_with("//") || !below.starts_with('/') || below.starts_with("//") {
         return None;
     }
+    // MLflow decodes a path before it looks for a route, and proxies resolve dots and merge slashes after that: to them
+    // `/%6fidc/logout` and `/x%2f..%2foidc/logout` are endpoints of ours, and `/..%2fother` is beside the base.
+    let decoded = percent_decode_str(below).decode_utf8_lossy();
+    let mut read = Vec::new();
+    for segment in decoded.split(['/', '\\']) {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                read.pop()?;
+            }
+            name => read.push(name),
+        }
+    }
     // Coming back to our own endpoints would go round in circles or sign out.
-    if below == "/oidc" || below.starts_with("/oidc/") {
+    if read.first() == Some(&"oidc") {
         return None;
     }
     let mut kept = path.to_owned();
