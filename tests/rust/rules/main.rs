@@ -10,6 +10,7 @@ mod event_loop;
 mod gateway;
 mod hosts;
 mod login;
+mod other_origins;
 mod pages;
 mod people;
 mod provider;
