@@ -13,6 +13,7 @@ mod gateway;
 mod hosts;
 mod jws;
 mod login;
+mod other_origins;
 mod pages;
 mod people;
 mod properties;
