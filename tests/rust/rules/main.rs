@@ -15,6 +15,7 @@ mod login;
 mod pages;
 mod people;
 mod provider;
+mod reading;
 mod rejects;
 mod return_to;
 mod sessions;

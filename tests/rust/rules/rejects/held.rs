@@ -19,6 +19,10 @@ pub fn outcome(answered: &Answered, status: u16, code: &str, form: Form) -> Resu
     if found != (status, code.to_owned()) {
         return Err(format!("{} {}", found.0, found.1));
     }
+    // A provider's words are only words.
+    if answered.is_page() && ["<b>", "<script>alert"].iter().any(|markup| answered.body().contains(markup)) {
+        return Err("somebody else's markup in a page".to_owned());
+    }
     match (form, answered.is_page()) {
         (Form::Json, true) => Err("a page for a program".to_owned()),
         (Form::Page, false) => Err("no page for a person".to_owned()),

@@ -87,6 +87,35 @@ fn every_code_of_the_catalogue_and_every_place_has_a_row() {
 }
 
 #[test]
+fn every_test_of_the_openid_foundation_that_is_listed_is_held() {
+    let listed = include_str!("../../../vectors/README.md").lines().filter_map(|line| {
+        let (test, held) = line.strip_prefix("| `oidcc-")?.split_once("` | ")?;
+        Some((format!("oidcc-{test}"), held.trim_end_matches(" |")))
+    });
+    let sources: String = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rust/rules"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
+        .collect();
+    let is_source = |test: &str| {
+        rows().iter().any(|row| row.source().split("; ").any(|part| part.split(':').next() == Some(test)))
+    };
+    let mut count = 0;
+    for (test, held) in listed {
+        count += 1;
+        for by in held.split(", ") {
+            match by.strip_prefix('`') {
+                Some(name) => {
+                    let name = name.trim_end_matches('`');
+                    assert!(sources.contains(&format!("\nfn {name}()")), "{test}: there is no test {name}");
+                }
+                None => assert!(is_source(&test), "{test} is the source of no row"),
+            }
+        }
+    }
+    assert!(count >= 30, "only {count} tests were read");
+}
+
+#[test]
 fn what_the_rows_spoil_is_good_before() {
     let names = values::Names::new();
     let world = World::new();

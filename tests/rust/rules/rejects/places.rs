@@ -73,7 +73,13 @@ fn metadata(case: &mut Case<'_>) -> Result<(), String> {
     bearer(case)?;
     let answered = case.browser.open(&case.world, "/oidc/login?next=/&go=1");
     held::outcome(&answered, status(case), case.row.code(), Form::Page)?;
-    held::no_cookie(&answered)
+    held::no_cookie(&answered)?;
+    // Whatever such a document points to may be anybody's.
+    let asked = case.world.provider.asked();
+    match asked.iter().find(|request| !request.url.ends_with("/.well-known/openid-configuration")) {
+        Some(request) => Err(format!("{} was asked", request.url)),
+        None => Ok(()),
+    }
 }
 
 fn login(case: &mut Case<'_>) -> Result<(), String> {
