@@ -15,6 +15,21 @@ fn refused(world: &World, browser: &mut Browser, query: &str) -> (u16, String) {
 }
 
 #[test]
+fn a_state_that_this_browser_did_not_begin_is_refused_before_the_code_is_spent() {
+    let world = World::new();
+    let (_, state) = away(&world);
+    // Login CSRF (RFC 6749 section 10.12): the attacker's answer in the victim's browser, which is on its way itself.
+    let (mut victim, _) = away(&world);
+    for browser in [&mut victim, &mut Browser::default()] {
+        let cookie = browser.cookie.clone();
+        let found = refused(&world, browser, &format!("code=c&state={state}"));
+        assert_eq!(found, (400, "login_unknown".to_owned()));
+        assert_eq!(browser.cookie, cookie);
+    }
+    assert_eq!(world.provider.count("/token"), 0);
+}
+
+#[test]
 fn every_login_is_good_once() {
     let world = World::new();
     let mut browser = Browser::default();
