@@ -18,6 +18,7 @@ mod pages;
 mod people;
 mod properties;
 mod provider;
+mod reading;
 mod rejects;
 mod return_to;
 mod sessions;
