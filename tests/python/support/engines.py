@@ -11,9 +11,14 @@ CONTROL = "/test/engine"
 
 
 class Engines:
-    """One server process, one worker, one engine after the other."""
+    """One server process, one worker, one engine after the other.
 
-    def __init__(self, make: MakeServer, version: str, issuer: str) -> None:
+    `arguments` take the place of those that MLflow is usually started with here.
+    """
+
+    def __init__(
+        self, make: MakeServer, version: str, issuer: str, arguments: list[str] | None = None
+    ) -> None:
         settings = settings_for(
             issuer,
             PYTHONPATH=str(venvs.PROGRAMS),
@@ -21,8 +26,14 @@ class Engines:
             MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE="true",
         )
         self.server: MlflowServer = make(
-            version, issuer, settings=settings, function="many_engines:authenticate_request"
+            version,
+            issuer,
+            settings=settings,
+            arguments=arguments,
+            function="many_engines:authenticate_request",
         )
+        # What a broken engine raises is meant to be logged as a fault of ours.
+        self.server.excused.add("RuntimeError: broken on demand")
 
     def fresh(self, settings: Mapping[str, str]) -> None:
         """Drops the engine; the next request builds one with these variables and no others of ours."""
