@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from support import venvs, wire
 from support.server import MakeServer, MlflowServer, settings_for
@@ -13,7 +14,7 @@ CONTROL = "/test/engine"
 class Engines:
     """One server process, one worker, one engine after the other."""
 
-    def __init__(self, make: MakeServer, version: str, issuer: str) -> None:
+    def __init__(self, make: MakeServer, version: str, issuer: str, **arguments: Any) -> None:
         settings = settings_for(
             issuer,
             PYTHONPATH=str(venvs.PROGRAMS),
@@ -21,7 +22,7 @@ class Engines:
             MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE="true",
         )
         self.server: MlflowServer = make(
-            version, issuer, settings=settings, function="many_engines:authenticate_request"
+            version, issuer, settings=settings, function="many_engines:authenticate_request", **arguments
         )
 
     def fresh(self, settings: Mapping[str, str]) -> None:
