@@ -87,6 +87,7 @@ codes! {
     LoginDenied "login_denied" Caller "The provider did not let you in.";
     CallbackMalformed "callback_malformed" Caller "The answer that your browser brought from the provider cannot be read.";
     CallbackIssuer "callback_issuer" Caller "The answer that your browser brought comes from another provider.";
+    UserinfoSubject "userinfo_subject" Provider "The provider's answer about the user is about somebody else.";
     ProviderError "provider_error" Provider "The provider answered with an error.";
     ProviderAnswer "provider_answer" Provider "The provider's answer cannot be used.";
     ProviderUnreachable "provider_unreachable" Provider "The OpenID provider cannot be reached now. Try again in a moment.";

@@ -55,6 +55,13 @@ impl Rules {
         })
     }
 
+    /// Whether a claim is missing that decides: the user name, or the groups where membership means something.
+    pub fn lacks(&self, claims: &Object) -> bool {
+        let groups_decide = !(self.user_groups.is_empty() && self.admin_groups.is_empty());
+        lookup(claims, &self.username_claim).is_none()
+            || (groups_decide && self.groups_claims.iter().all(|name| lookup(claims, name).is_none()))
+    }
+
     fn username(&self, claims: &Object) -> Result<String> {
         let name = &self.username_claim;
         let value = lookup(claims, name);

@@ -160,6 +160,17 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `StoreFault`.
     fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault>;
+    /// Removes the sessions that a provider says have ended: with a `provider_sid` that one, and those of the subject of which
+    /// the provider never told an id; without it all of the subject. Returns how many there were.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn remove_ended(
+        &self,
+        issuer: &str,
+        subject: Option<&str>,
+        provider_sid: Option<&str>,
+    ) -> Result<usize, StoreFault>;
 }
 
 /// A row of MLflow's own `users` table.

@@ -21,12 +21,18 @@ from mlflow_oidc.users import Users
 
 Header: TypeAlias = str | None
 # Method, path, query, scheme and host; then Authorization, X-MLflow-Authorization, Cookie, Accept,
-# Sec-Fetch-Mode, Sec-Fetch-Site and Origin; then whether an event loop runs in this thread.
+# Sec-Fetch-Mode, Sec-Fetch-Site and Origin; then the form that the provider posts; then whether an event loop
+# runs in this thread.
 RequestParts: TypeAlias = tuple[
     tuple[str, str, str, str, str],
     tuple[Header, Header, Header, Header, Header, Header, Header],
+    str | None,
     bool,
 ]
+
+# The one request to us whose body is read, and how much of it at most, in bytes.
+_POSTED_TO = "/oidc/backchannel-logout"
+_BODY_LIMIT = 128 * 1024
 
 # Below MLflow's own logger, so that its handler, format and level are ours without any set-up.
 logger = logging.getLogger("mlflow.oidc")
@@ -75,8 +81,16 @@ def _take_apart() -> RequestParts:
             header("HTTP_SEC_FETCH_SITE"),
             header("HTTP_ORIGIN"),
         ),
+        _body(),
         _get_running_loop() is not None,
     )
+
+
+def _body() -> str | None:
+    # The body of any other request is MLflow's to read, and reading it here would take it away.
+    if request.method != "POST" or not request.path.endswith(_POSTED_TO):
+        return None
+    return request.stream.read(_BODY_LIMIT).decode("latin-1")
 
 
 def _answer(decision: Decision, parts: RequestParts) -> Authorization | Response:

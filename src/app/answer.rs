@@ -49,7 +49,9 @@ const fn status(code: Code) -> (u16, &'static str, Option<u32>) {
         | Code::LoginExpired
         | Code::CallbackMalformed
         | Code::CallbackIssuer => (400, "BAD_REQUEST", None),
-        Code::ProviderError | Code::ProviderAnswer => (502, "TEMPORARILY_UNAVAILABLE", None),
+        Code::UserinfoSubject | Code::ProviderError | Code::ProviderAnswer => {
+            (502, "TEMPORARILY_UNAVAILABLE", None)
+        }
         Code::ProviderUnreachable => (503, "TEMPORARILY_UNAVAILABLE", Some(5)),
         Code::ProviderBusy => (503, "TEMPORARILY_UNAVAILABLE", Some(2)),
         Code::ProviderPending | Code::DatabaseUnavailable => (503, "TEMPORARILY_UNAVAILABLE", Some(1)),
@@ -106,6 +108,14 @@ pub fn reply(
         reply = reply.with("Set-Cookie", cookie);
     }
     reply
+}
+
+/// The reply to a logout token that is refused (Back-Channel Logout 1.0 section 2.8): to the provider, so in its own form.
+pub fn invalid_request(error: &Error) -> Reply {
+    let detail = detail(error).unwrap_or_default();
+    let description = format!("{} {detail} [{}]", error.code.sentence(), error.code);
+    let code = error.code.name();
+    Reply::json(400, &json!({"error": "invalid_request", "error_description": description, "code": code}))
 }
 
 fn page(request: &Request<'_>, error: &Error, status: u16, site: Option<&Site>, place: &Place) -> Reply {

@@ -77,7 +77,7 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Identity> {
         ));
     }
     let (verified, epoch) = provider::verify_token(app, token, on_event_loop)?;
-    let identity = app.identify(&verified)?;
+    let identity = app.identify(verified.claims())?;
     app.tokens.0.insert(hash, Arc::new(Remembered { identity: identity.clone(), expires, epoch }));
     Ok(identity)
 }

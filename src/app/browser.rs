@@ -27,6 +27,11 @@ impl Sessions {
         Self(Cache::new(REMEMBERED))
     }
 
+    /// Forgets all of them: the next request of each reads its row again.
+    pub fn forget_all(&self) {
+        self.0.invalidate_all();
+    }
+
     /// Forgets a session that has ended.
     pub fn forget(&self, hash: &[u8; 32]) {
         self.0.invalidate(hash);

@@ -1,16 +1,19 @@
 //! The end of a login: state first, then issuer and error, then the code, then who it is.
 
+use super::exchange::{self, Exchange};
 use super::login::ATTEMPT_LIFETIME;
 use super::wire::{Decision, Reply, Request};
 use super::{App, accounts, browser, provider};
 use crate::config::Site;
 use crate::error::{Code, Error, Party, Result, quote};
-use crate::jose::Verified;
+use crate::identity::Rules;
+use crate::jose::{Object, Verified};
 use crate::oidc::callback::CallbackQuery;
-use crate::oidc::{claims, id_token, token};
+use crate::oidc::{Metadata, claims, id_token, token, userinfo};
 use crate::ports::{Level, SessionRow};
 use crate::secret::Secret;
 use crate::session::{Attempt, SessionId};
+use std::sync::Arc;
 
 /// What id tokens at rest are sealed for.
 pub const ID_TOKEN_PURPOSE: &str = "id token";
@@ -18,7 +21,8 @@ pub const ID_TOKEN_PURPOSE: &str = "id token";
 /// `GET /oidc/callback`.
 ///
 /// # Errors
-/// `callback_malformed`, `login_unknown`: the request matches no login of this browser, and nothing has been spent.
+/// `callback_malformed`, `login_unknown`: the request matches no login of this browser. `provider_unreachable` and its kind
+/// while the provider is in trouble. With any of them nothing has been spent.
 pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     let site = app.site(request)?;
     let query = CallbackQuery::parse(request.query)?;
@@ -36,8 +40,14 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
             "another one",
         ));
     };
+    let begun = match begin(app, request, query, &attempt) {
+        Ok(begun) => begun,
+        // The provider cannot be asked now, and nothing was spent: the same answer is good when it is brought again.
+        Err(error) if passes(error.code) => return Err(error),
+        Err(error) => return Ok(app.refuse(request, &error, Some(app.set_cookie(&site, &cookie)?))),
+    };
     // From here on the login is used up, whatever comes of it; a session that is there stays until a new one is made.
-    match finish(app, request, &site, query, &attempt) {
+    match finish(app, request, &site, &begun, &attempt) {
         Ok((session, next)) => {
             let previous = cookie.session.replace(session);
             end_previous(app, previous);
@@ -53,13 +63,25 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     }
 }
 
-fn finish(
-    app: &App,
+/// Whether a fault goes by, so that the same request may succeed later.
+fn passes(code: Code) -> bool {
+    matches!(code, Code::ProviderUnreachable | Code::ProviderPending | Code::ProviderBusy)
+}
+
+/// A login whose answer is good and whose code can be exchanged.
+struct Begun<'a> {
+    exchange: Exchange<'a>,
+    metadata: Arc<Metadata>,
+    code: Secret,
+}
+
+/// What comes before the code is spent.
+fn begin<'a>(
+    app: &'a App,
     request: &Request<'_>,
-    site: &Site,
     query: CallbackQuery,
     attempt: &Attempt,
-) -> Result<(SessionId, String)> {
+) -> Result<Begun<'a>> {
     let age = app.now().saturating_sub(attempt.begun);
     if age >= ATTEMPT_LIFETIME {
         return Err(Error::new(
@@ -68,29 +90,49 @@ fn finish(
             format!("{age} s"),
         ));
     }
-    let known = provider::known(app, request.on_event_loop)?;
-    let metadata = known.metadata;
+    let metadata = provider::known(app, request.on_event_loop)?.metadata;
     let code = query.into_code(&app.config.issuer, metadata.issuer_in_response)?;
-    let exchange = token::CodeExchange {
+    Ok(Begun { exchange: exchange::begin(app)?, metadata, code })
+}
+
+fn finish(
+    app: &App,
+    request: &Request<'_>,
+    site: &Site,
+    begun: &Begun<'_>,
+    attempt: &Attempt,
+) -> Result<(SessionId, String)> {
+    let code_exchange = token::CodeExchange {
         client_id: &app.config.client_id,
         client_secret: app.config.client_secret.as_ref(),
-        code: &code,
+        code: &begun.code,
         redirect_uri: &site.redirect_uri,
         code_verifier: &attempt.verifier,
     };
-    let token_request = token::request(&metadata, &exchange)?;
-    let answer = {
-        let _place = app.provider.exchange_place()?;
-        provider::send(app, &token_request)?
-    };
+    let answer = begun.exchange.send(&token::request(&begun.metadata, &code_exchange)?)?;
     let tokens = token::judge(&answer)?;
     let verified = verify_id_token(app, request, &tokens, attempt)?;
-    let identity = app.identify(&verified).map_err(blame_provider)?;
+    let claims = complete(begun, &verified, &tokens, &app.config.rules)?;
+    let identity = app.identify(&claims).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
     let admitted = accounts::settle(app, identity)?;
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;
     app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
     Ok((session, attempt.next.clone()))
+}
+
+/// The claims of the ID token; with those of the provider's UserInfo endpoint where it lacks one that decides, and the
+/// provider has such a place. Only the one access token that came beside this ID token is sent there.
+fn complete(begun: &Begun<'_>, verified: &Verified, tokens: &token::Tokens, rules: &Rules) -> Result<Object> {
+    let endpoint = begun.metadata.userinfo_endpoint.as_deref();
+    match (endpoint, &tokens.access_token) {
+        (Some(endpoint), Some(access_token)) if rules.lacks(verified.claims()) => {
+            let answer = begun.exchange.send(&userinfo::request(endpoint, access_token))?;
+            let info = userinfo::judge(&answer, claims::subject(verified.claims())?)?;
+            Ok(userinfo::complete(verified.claims(), info))
+        }
+        _ => Ok(verified.claims().clone()),
+    }
 }
 
 /// What is wrong with the token itself is not the doing of the person who logs in.

@@ -2,9 +2,11 @@
 
 mod accounts;
 pub mod answer;
+mod backchannel;
 mod bearer;
 mod browser;
 mod callback;
+mod exchange;
 mod login;
 mod logout;
 mod pages;
@@ -19,7 +21,7 @@ pub mod wire;
 use crate::config::{Config, Site};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
-use crate::jose::Verified;
+use crate::jose::Object;
 use crate::ports::{Level, World};
 use crate::session::cookie::CookieRules;
 use crate::session::{CookieValue, Sealer};
@@ -33,6 +35,7 @@ pub struct App {
     world: World,
     sealer: Sealer,
     provider: Provider,
+    exchanges: exchange::Exchanges,
     tokens: bearer::Tokens,
     sessions: browser::Sessions,
     people: users::People,
@@ -55,6 +58,7 @@ impl App {
         Ok(Self {
             sealer: Sealer::new(&config.session_secrets)?,
             provider: Provider::new(),
+            exchanges: exchange::Exchanges::default(),
             tokens: bearer::Tokens::new(),
             sessions: browser::Sessions::new(),
             people: users::People::new(),
@@ -92,10 +96,10 @@ impl App {
         users::attend(self)
     }
 
-    /// Who a verified token means. What it says of its time is not believed beyond now: a provider whose clock is ahead
+    /// Who the claims of a verified token mean. What it says of its time is not believed beyond now: a provider whose clock is ahead
     /// must not make its next tokens look old.
-    fn identify(&self, token: &Verified) -> Result<Identity> {
-        let identity = self.config.rules.identify(token.claims())?;
+    fn identify(&self, claims: &Object) -> Result<Identity> {
+        let identity = self.config.rules.identify(claims)?;
         Ok(Identity { told_at: identity.told_at.min(self.now()), ..identity })
     }
 

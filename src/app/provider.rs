@@ -18,8 +18,6 @@ const WAITING_LIMIT: usize = 8;
 /// For how many seconds after the first request of all nobody is counted: a provider that is well has answered by then,
 /// and a server that has just started should not turn away the requests that were waiting for it.
 const FIRST_RUSH: i64 = 1;
-/// How many code exchanges may be under way at once, for the same reason.
-const EXCHANGE_LIMIT: usize = 16;
 /// Seconds that metadata is good for.
 const METADATA_LIFETIME: i64 = 24 * 3600;
 /// Bounds, in seconds, of what `Cache-Control` may ask for the keys, and the value without it.
@@ -55,7 +53,6 @@ pub struct Provider {
     known: RwLock<Option<Known>>,
     plan: Mutex<Plan>,
     waiting: AtomicUsize,
-    exchanging: AtomicUsize,
 }
 
 /// A counted place; given back when dropped.
@@ -83,12 +80,7 @@ impl Drop for Place<'_> {
 
 impl Provider {
     pub fn new() -> Self {
-        Self {
-            known: RwLock::new(None),
-            plan: Mutex::new(Plan::default()),
-            waiting: AtomicUsize::new(0),
-            exchanging: AtomicUsize::new(0),
-        }
+        Self { known: RwLock::new(None), plan: Mutex::new(Plan::default()), waiting: AtomicUsize::new(0) }
     }
 
     /// What is known now, however old.
@@ -103,11 +95,6 @@ impl Provider {
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A place among the code exchanges under way.
-    pub fn exchange_place(&self) -> Result<Place<'_>> {
-        Place::take(&self.exchanging, EXCHANGE_LIMIT)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The order of decision: our own endpoints, then the header, then the cookie, then the refusal.
 
 use super::wire::{Decision, Request};
-use super::{App, bearer, browser, callback, login, logout, resource};
+use super::{App, backchannel, bearer, browser, callback, login, logout, resource};
 use crate::config::site::CALLBACK;
 use crate::error::{Code, Error, Result, quote};
 use crate::oidc::callback::CallbackQuery;
@@ -17,6 +17,7 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("GET", CALLBACK, callback::handle),
     ("GET", "/oidc/logout", logout::confirm),
     ("POST", "/oidc/logout", logout::handle),
+    ("POST", backchannel::PATH, backchannel::handle),
     ("GET", "/oidc/session", logout::session),
     ("GET", resource::PATH, resource::handle),
 ];

@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub fetch_site: Option<&'a str>,
     /// `Origin`.
     pub origin: Option<&'a str>,
+    /// The form of a POST to an endpoint of ours that takes one; nobody else's body is read.
+    pub body: Option<&'a str>,
     /// Whether an event loop runs in the calling thread, so that nothing may be waited for.
     pub on_event_loop: bool,
 }

@@ -92,6 +92,15 @@ pub fn check_issuer(claims: &Object, issuer: &str) -> Result<()> {
 pub fn check_times(claims: &Object, now: i64, skew: i64) -> Result<i64> {
     let expires = required_time(claims, "exp")?;
     check_expiry(expires, now, skew)?;
+    check_begun(claims, now, skew)?;
+    Ok(expires)
+}
+
+/// Checks `nbf` and `iat` alone (RFC 7519 sections 4.1.5 and 4.1.6). Times in seconds.
+///
+/// # Errors
+/// `token_claim`, `token_not_yet_valid`, `token_issued_at`.
+pub fn check_begun(claims: &Object, now: i64, skew: i64) -> Result<()> {
     if let Some(not_before) = optional_time(claims, "nbf")?
         && not_before > now.saturating_add(skew)
     {
@@ -106,7 +115,7 @@ pub fn check_times(claims: &Object, now: i64, skew: i64) -> Result<i64> {
     {
         return Err(Error::new(Code::TokenIssuedAt, format!("'iat' not after {now}"), issued.to_string()));
     }
-    Ok(expires)
+    Ok(())
 }
 
 /// Checks `exp` alone (RFC 7519 section 4.1.4). Times in seconds.

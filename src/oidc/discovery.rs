@@ -28,6 +28,8 @@ pub struct Metadata {
     pub token_endpoint: String,
     /// Where the keys are.
     pub jwks_uri: String,
+    /// Where claims are asked for that the ID token does not carry, if the provider has such a place.
+    pub userinfo_endpoint: Option<String>,
     /// Where browsers log out, if the provider has such a place.
     pub end_session_endpoint: Option<String>,
     /// The algorithms that the provider signs with and we support.
@@ -74,6 +76,7 @@ pub fn judge(issuer: &str, response: &Response) -> Result<Metadata> {
         authorization_endpoint: required("authorization_endpoint")?,
         token_endpoint: required("token_endpoint")?,
         jwks_uri: required("jwks_uri")?,
+        userinfo_endpoint: endpoint("userinfo_endpoint")?,
         end_session_endpoint: endpoint("end_session_endpoint")?,
         algorithms: algorithms(&document)?,
         client_authentication: client_authentication(&document)?,

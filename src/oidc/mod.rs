@@ -7,8 +7,10 @@ pub mod claims;
 pub mod discovery;
 pub mod id_token;
 pub mod logout;
+pub mod logout_token;
 pub mod message;
 pub mod pkce;
 pub mod token;
+pub mod userinfo;
 
 pub use discovery::Metadata;

@@ -7,10 +7,11 @@ use pyo3::pybacked::PyBackedStr;
 type Line = (PyBackedStr, PyBackedStr, PyBackedStr, PyBackedStr, PyBackedStr);
 type Header = Option<PyBackedStr>;
 type Headers = (Header, Header, Header, Header, Header, Header, Header);
+type Body = Option<PyBackedStr>;
 
 /// A request as the hook has taken it apart, in the order of [`wire::Request`]. The text stays Python's.
 #[derive(FromPyObject)]
-pub struct Parts(Line, Headers, bool);
+pub struct Parts(Line, Headers, Body, bool);
 
 impl Parts {
     pub fn request(&self) -> wire::Request<'_> {
@@ -29,7 +30,8 @@ impl Parts {
             fetch_mode: fetch_mode.as_deref(),
             fetch_site: fetch_site.as_deref(),
             origin: origin.as_deref(),
-            on_event_loop: self.2,
+            body: self.2.as_deref(),
+            on_event_loop: self.3,
         }
     }
 }

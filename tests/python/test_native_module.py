@@ -29,7 +29,7 @@ def parts(
     path: str = "/api/2.0/mlflow/experiments/search", authorization: str | None = None, loop: bool = False
 ):
     line = ("POST", path, "", "http", "127.0.0.1:5000")
-    return (line, (authorization, None, None, None, None, None, None), loop)
+    return (line, (authorization, None, None, None, None, None, None), None, loop)
 
 
 def make_engine(folder: Path, ini: list[tuple[str, str]] = ISSUER) -> Engine:
@@ -65,7 +65,7 @@ def test_importing_the_shim_starts_no_thread_and_does_not_import_mlflow(version:
 
 def test_a_request_that_is_not_text_raises_before_anything_is_decided(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        make_engine(tmp_path).decide(((1, 2, 3, 4, 5), (None,) * 7, False))  # type: ignore[arg-type]
+        make_engine(tmp_path).decide(((1, 2, 3, 4, 5), (None,) * 7, None, False))  # type: ignore[arg-type]
 
 
 def test_a_broken_configuration_is_an_answer_and_names_every_fault(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS oidc_sessions (
     sealed_id_token TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS oidc_sessions_subject ON oidc_sessions (issuer, subject);
+CREATE INDEX IF NOT EXISTS oidc_sessions_sid ON oidc_sessions (issuer, provider_sid);
 CREATE INDEX IF NOT EXISTS oidc_sessions_expires ON oidc_sessions (expires_at);
 ";
 
@@ -277,6 +278,24 @@ impl Store for SqliteStore {
                 .prepare_cached("DELETE FROM oidc_sessions WHERE id_hash = ?1 RETURNING *")?
                 .query_row(params![id_hash], session_row)
                 .optional()
+        })
+    }
+
+    fn remove_ended(
+        &self,
+        issuer: &str,
+        subject: Option<&str>,
+        provider_sid: Option<&str>,
+    ) -> Result<usize, StoreFault> {
+        // A comparison with NULL is never true in SQL: what was not told matches nothing.
+        let which = if provider_sid.is_some() {
+            "provider_sid = ?2 OR (provider_sid IS NULL AND subject = ?3)"
+        } else {
+            "subject = ?3"
+        };
+        let statement = format!("DELETE FROM oidc_sessions WHERE issuer = ?1 AND ({which})");
+        self.with(Patience::Wait, |connection| {
+            connection.prepare_cached(&statement)?.execute(params![issuer, provider_sid, subject])
         })
     }
 }

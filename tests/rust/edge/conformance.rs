@@ -220,6 +220,50 @@ pub fn a_session_is_added_read_and_removed_once(opener: &dyn Opener) {
     assert_eq!(opener.open().session(&[1; 32], Patience::Wait).unwrap(), None);
 }
 
+pub fn the_provider_ends_sessions_by_its_own_names(opener: &dyn Opener) {
+    let store = ready(opener);
+    bound(&*store, &identity("i", "alice", "alice"));
+    bound(&*store, &identity("i", "bob", "bob"));
+    bound(&*store, &identity("other", "alice", "alice of another provider"));
+    let rows = [
+        (1, "i", "alice", Some("desk")),
+        (2, "i", "alice", None),
+        (3, "i", "bob", Some("bobs")),
+        (4, "i", "bob", None),
+        (5, "other", "alice", Some("desk")),
+        (6, "i", "alice", Some("phone")),
+    ];
+    let cases: [(Option<&str>, Option<&str>, &[u8]); 8] = [
+        (Some("alice"), Some("desk"), &[1, 2]),
+        (None, Some("desk"), &[1]),
+        (Some("alice"), None, &[1, 2, 6]),
+        (Some("bob"), Some("desk"), &[1, 4]),
+        (Some("nobody"), Some("nothing"), &[]),
+        (None, Some(""), &[]),
+        (Some(""), None, &[]),
+        (None, None, &[]),
+    ];
+    for (subject, provider_sid, ended) in cases {
+        for (name, issuer, subject, provider_sid) in rows {
+            store.remove_session(&[name; 32]).unwrap();
+            let row = SessionRow {
+                issuer: issuer.to_owned(),
+                subject: subject.to_owned(),
+                provider_sid: provider_sid.map(str::to_owned),
+                ..session(name, 0, 100)
+            };
+            store.add_session(&row).unwrap();
+        }
+        let count = store.remove_ended("i", subject, provider_sid).unwrap();
+        let gone: Vec<u8> = rows
+            .iter()
+            .map(|(name, ..)| *name)
+            .filter(|name| store.session(&[*name; 32], Patience::Wait).unwrap().is_none())
+            .collect();
+        assert_eq!((count, gone.as_slice()), (ended.len(), ended), "{subject:?} {provider_sid:?}");
+    }
+}
+
 pub fn a_session_is_removed_by_one_of_many(opener: &dyn Opener) {
     let store = ready(opener);
     bound(&*store, &identity("i", "alice", "alice"));

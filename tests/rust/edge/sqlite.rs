@@ -32,6 +32,7 @@ conformance! { file;
     what_may_change_is_noted_and_the_name_is_not
     a_session_is_added_read_and_removed_once
     a_session_is_removed_by_one_of_many
+    the_provider_ends_sessions_by_its_own_names
     a_session_of_nobody_is_none
     one_name_is_one_session
     a_new_session_sweeps_out_those_that_have_expired

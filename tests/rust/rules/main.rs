@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod accepts;
+mod backchannel;
 mod callback;
 mod config;
 mod cookie;
 mod deciding;
 mod event_loop;
+mod exchange;
 mod gateway;
 mod hosts;
 mod login;
@@ -18,4 +20,5 @@ mod return_to;
 mod sessions;
 mod standing;
 mod support;
+mod userinfo;
 mod waiting;

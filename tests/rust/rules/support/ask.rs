@@ -19,6 +19,7 @@ pub struct Ask {
     fetch_mode: Option<String>,
     fetch_site: Option<String>,
     origin: Option<String>,
+    body: Option<String>,
     on_event_loop: bool,
 }
 
@@ -80,6 +81,10 @@ impl Ask {
         Self { origin: Some(value.to_owned()), ..self }
     }
 
+    pub fn body(self, value: &str) -> Self {
+        Self { body: Some(value.to_owned()), ..self }
+    }
+
     pub fn host(self, value: &str) -> Self {
         Self { host: value.to_owned(), ..self }
     }
@@ -123,6 +128,7 @@ impl Ask {
             fetch_mode: self.fetch_mode.as_deref(),
             fetch_site: self.fetch_site.as_deref(),
             origin: self.origin.as_deref(),
+            body: self.body.as_deref(),
             on_event_loop: self.on_event_loop,
         }
     }

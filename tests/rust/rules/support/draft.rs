@@ -67,6 +67,16 @@ impl Draft {
         draft
     }
 
+    /// A good logout token about alice's session.
+    pub fn logout_token() -> Self {
+        let mut draft = Self::new(json!({
+            "iss": ISSUER, "aud": CLIENT_ID, "sub": "subject-alice", "sid": "provider-session", "exp": NOW + 120,
+            "iat": NOW, "jti": "logout-1", "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+        }));
+        draft.head("typ", "logout+jwt");
+        draft
+    }
+
     /// The same of somebody else.
     pub fn of(mut self, name: &str) -> Self {
         self.set("sub", format!("subject-{name}")).set("email", format!("{name}@example.com"));

@@ -18,6 +18,7 @@ pub struct Script {
     pub metadata: Answer,
     pub keys: Answer,
     pub token: Answer,
+    pub userinfo: Answer,
 }
 
 /// What the transport brings back.
@@ -42,6 +43,7 @@ pub fn metadata() -> Value {
         "authorization_endpoint": format!("{ISSUER}/auth"),
         "token_endpoint": format!("{ISSUER}/token"),
         "jwks_uri": format!("{ISSUER}/keys"),
+        "userinfo_endpoint": format!("{ISSUER}/userinfo"),
         "end_session_endpoint": format!("{ISSUER}/logout"),
         "id_token_signing_alg_values_supported":
             ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"],
@@ -57,10 +59,18 @@ pub fn keys() -> Value {
     ]})
 }
 
+impl Script {
+    /// A good provider; what it says at the end of a login is for the test to say. About alice it knows no more than her
+    /// ID token says.
+    fn good() -> Self {
+        let userinfo = ok(&json!({"sub": "subject-alice"}));
+        Self { metadata: ok(&metadata()), keys: ok(&keys()), token: down(), userinfo }
+    }
+}
+
 impl FakeProvider {
     pub fn new() -> Self {
-        let script = Script { metadata: ok(&metadata()), keys: ok(&keys()), token: down() };
-        Self { script: Mutex::new(script), asked: Mutex::default() }
+        Self { script: Mutex::new(Script::good()), asked: Mutex::default() }
     }
 
     /// Changes what is answered from now on.
@@ -70,14 +80,14 @@ impl FakeProvider {
 
     /// Everything goes wrong on the way from now on.
     pub fn go_down(&self) {
-        self.change(|script| *script = Script { metadata: down(), keys: down(), token: down() });
+        self.change(|script| {
+            *script = Script { metadata: down(), keys: down(), token: down(), userinfo: down() }
+        });
     }
 
     /// Everything is as at the beginning.
     pub fn come_back(&self) {
-        self.change(|script| {
-            *script = Script { metadata: ok(&metadata()), keys: ok(&keys()), token: down() }
-        });
+        self.change(|script| *script = Script::good());
     }
 
     /// The requests so far.
@@ -99,6 +109,7 @@ impl Transport for FakeProvider {
             Some("/.well-known/openid-configuration") => script.metadata,
             Some("/keys") => script.keys,
             Some("/token") => script.token,
+            Some("/userinfo") => script.userinfo,
             _ => answer(404, "text/plain", "no such address"),
         }
     }

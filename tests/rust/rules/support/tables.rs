@@ -135,6 +135,25 @@ impl Store for MemoryStore {
         let position = rows.sessions.iter().position(|row| &row.id_hash == id_hash);
         Ok(position.map(|position| rows.sessions.remove(position)))
     }
+
+    fn remove_ended(
+        &self,
+        issuer: &str,
+        subject: Option<&str>,
+        provider_sid: Option<&str>,
+    ) -> Result<usize, StoreFault> {
+        let mut rows = self.rows("remove_ended", Patience::Wait)?;
+        let before = rows.sessions.len();
+        rows.sessions.retain(|row| {
+            let of_subject = subject == Some(row.subject.as_str());
+            let ended = match (provider_sid, row.provider_sid.as_deref()) {
+                (Some(ended), Some(own)) => ended == own,
+                (Some(_) | None, _) => of_subject,
+            };
+            row.issuer != issuer || !ended
+        });
+        Ok(before - rows.sessions.len())
+    }
 }
 
 /// MLflow's `users`.
