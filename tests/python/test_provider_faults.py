@@ -18,7 +18,7 @@ from support.misbehaving import Fault
 from support.server import MakeServer
 
 BEFORE_LOGIN = ("discovery", "keys")
-PLACES = (*BEFORE_LOGIN, "token")
+PLACES = (*BEFORE_LOGIN, "token", "userinfo")
 LOGIN = "/oidc/login?next=/&go=1"
 # The longest pause between two tries while the provider is down, and a little.
 BACKOFF = 8 + 1
@@ -144,7 +144,7 @@ def test_a_certificate_that_does_not_verify(benches: list[Bench], place: str, na
 
 @pytest.mark.parametrize("place", PLACES)
 def test_json_under_another_name_than_a_page_is_read(benches: list[Bench], place: str) -> None:
-    """Some providers say text/plain or nothing that fits; nothing is believed for its name, so that is harmless."""
+    """Some providers say text/plain, or nothing that fits; whatever the name, it is judged as JSON."""
 
     def run(bench: Bench) -> None:
         bench.provider.faults[place] = faults.good_but_called("text/plain; charset=utf-8", bench.provider)
@@ -158,20 +158,26 @@ def test_json_under_another_name_than_a_page_is_read(benches: list[Bench], place
 
 @pytest.mark.parametrize("place", PLACES)
 def test_it_comes_back_by_itself(benches: list[Bench], place: str) -> None:
-    """The same engine, without anybody's doing."""
+    """The same engine, without anybody's doing; and who has come back from the provider meanwhile gets in."""
 
     def run(bench: Bench) -> None:
-        provider = bench.provider
+        provider, browser = bench.provider, Browser(bench.server)
         bench.fresh()
         try:
             refused(bench, place, lambda: provider.faults.update({place: faults.hang}), UNREACHABLE, "2 s")
         finally:
             provider.mend()
         until = time.monotonic() + BACKOFF
-        while (answer := Browser(bench.server).open(bench.server.url + LOGIN)).status_code != 302:
-            assert time.monotonic() < until, f"{answer.status_code} {answer.text}"
+        while browser.open(bench.server.url + LOGIN).status_code == 503:
+            assert time.monotonic() < until
             time.sleep(0.2)
-        bench.login()
+        callback = provider.begin_login(browser)
+        while (answer := browser.open(callback)).status_code == 503:
+            assert time.monotonic() < until
+            assert place not in BEFORE_LOGIN
+            time.sleep(0.2)
+        assert answer.status_code == 302, f"{answer.status_code} {answer.text}"
+        assert browser.signed_in()["username"] == "alice@example.org"
 
     on_each(benches, run)
 

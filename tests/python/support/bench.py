@@ -46,7 +46,7 @@ def _listen(stream: socket.socket) -> None:
 class Bench:
     """One version's server, its provider, and the strangers that it must not trust."""
 
-    def __init__(self, make: MakeServer, version: str, folder: Path) -> None:
+    def __init__(self, make: MakeServer, version: str, folder: Path, **arguments: Any) -> None:
         ours = certificates.authority("the company's authority")
         self.bundle = folder / f"bundle-{version}.pem"
         self.bundle.write_bytes(ours.pem())
@@ -61,7 +61,7 @@ class Bench:
         }
         self.strangers["no TLS"] = Stranger(_speak_plainly)
         self.strangers["a handshake without end"] = Stranger(_listen)
-        self.engines = Engines(make, version, self.provider.issuer, wait=False)
+        self.engines = Engines(make, version, self.provider.issuer, wait=False, **arguments)
         self._log_at = 0
 
     @property
@@ -117,9 +117,9 @@ def _status(pid: int, name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-def both(make: MakeServer, folder: Path) -> list[Bench]:
-    """Started at the same time: they start for longer than they run."""
-    benches = [Bench(make, version, folder) for version in VERSIONS]
+def both(make: MakeServer, folder: Path, arguments: Mapping[str, Any] | None = None) -> list[Bench]:
+    """Started at the same time, since starting takes long; with arguments for the server of a version."""
+    benches = [Bench(make, version, folder, **(arguments or {}).get(version, {})) for version in VERSIONS]
     for bench in benches:
         bench.server.wait_until_ready()
     return benches

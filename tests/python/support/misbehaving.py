@@ -143,6 +143,7 @@ class MisbehavingProvider:
         self.metadata: dict[str, Any] = {}
         self.seen: list[Exchange] = []
         self._codes: dict[str, tuple[str, str]] = {}
+        self._access_tokens: dict[str, str] = {}
         self._lock = threading.Lock()
         self._in_trouble = 0
 
@@ -203,7 +204,12 @@ class MisbehavingProvider:
 
     def answer_well(self, exchange: Exchange, content_type: str = "application/json") -> None:
         """What a good provider answers, but for the name of its kind."""
-        good = {"discovery": self._metadata, "keys": self._keys, "token": self._exchange_code}
+        good = {
+            "discovery": self._metadata,
+            "keys": self._keys,
+            "token": self._exchange_code,
+            "userinfo": self._say_who,
+        }
         status, body = good.get(exchange.place or "", _not_found)(exchange)
         exchange.answer(body, status, {"Content-Type": content_type})
 
@@ -236,8 +242,22 @@ class MisbehavingProvider:
         if granted is None:
             return "400 Bad Request", {"error": "invalid_grant"}
         subject, nonce = granted
-        id_token = self.key.token(tokens.bearer_claims(self.issuer, subject, CLIENT_ID, nonce=nonce))
-        return "200 OK", {"id_token": id_token, "access_token": "opaque", "token_type": "Bearer"}
+        access_token = tokens.remember(secrets.token_urlsafe(32))
+        self._access_tokens[access_token] = subject
+        # Without groups, so that no login goes by the UserInfo endpoint.
+        claims = tokens.bearer_claims(self.issuer, subject, CLIENT_ID, nonce=nonce, groups=None)
+        return "200 OK", {
+            "id_token": self.key.token(claims),
+            "access_token": access_token,
+            "token_type": "Bearer",
+        }
+
+    def _say_who(self, exchange: Exchange) -> Answer:
+        scheme, _, access_token = exchange.headers.get("authorization", "").partition(" ")
+        subject = self._access_tokens.get(access_token)
+        if scheme != "Bearer" or subject is None:
+            return "401 Unauthorized", {"error": "invalid_token"}
+        return "200 OK", {"sub": subject, "groups": ["MLFLOW"]}
 
 
 def _not_found(_: Exchange) -> Answer:
