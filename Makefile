@@ -8,6 +8,9 @@
 PYTHON ?= python3
 # The MLflow that `make demo` runs: 3.17.2, 2.22.5 or 2.9.2.
 MLFLOW ?= 3.17.2
+# How long `make fuzz` runs each target, and which ones (none named: all).
+MINUTES ?= 1
+TARGETS ?=
 # More words for pytest, for example PYTEST="-k bearer -x".
 PYTEST ?=
 
@@ -43,7 +46,15 @@ demo: prerequisites build/wheel/.built ## Try it: MLflow, a provider and three p
 test: prerequisites-lint lint test-rust wheel test-packages test-python ## Everything: format, lint, Rust, the packages, and pytest against real servers
 
 .PHONY: lint
-lint: prerequisites-lint lint-rust lint-native lint-python ## Format and lint checks only
+lint: prerequisites-lint lint-dependencies lint-rust lint-native lint-python ## Format, lint and dependencies only
+
+# Only the first step may need a network: where every crate of Cargo.lock has been fetched, it asks nobody.
+.PHONY: lint-dependencies
+lint-dependencies: tools
+	$(STEP) 'Fetching the crates of Cargo.lock (first time: 40 MB)' sh -ec \
+		'for lock in $(wildcard Cargo.lock */Cargo.lock); do cargo fetch --locked --quiet --manifest-path $${lock%lock}toml; done'
+	$(STEP) 'Checking licences, versions and sources of the dependencies (seconds)' \
+		$(TOOLS)/python -P tools/check_dependencies.py
 
 .PHONY: lint-rust
 lint-rust:
@@ -110,6 +121,23 @@ test-python: prerequisites tools build/wheel/.built ## pytest against real MLflo
 	$(VENVS) tools $(MLFLOWS) --wheel $(THE_WHEEL)
 	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
 		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser) $(PYTEST)
+
+# The rooms in which a missing check would let somebody in, and the rules that have to notice.
+CHECKED := $(wildcard src/jose/*.rs src/oidc/*.rs src/session/*.rs src/identity/*.rs) \
+	$(patsubst %,src/app/%.rs,callback bearer backchannel exchange browser return_to routes)
+
+.PHONY: mutants
+mutants: ## Take each check out of the code, one at a time: a rule has to turn red (two hours; needs cargo-mutants)
+	@command -v cargo-mutants >/dev/null || { echo '*** `cargo install cargo-mutants --locked` first'; exit 1; }
+	@rm -rf build/mutants && mkdir -p build/mutants
+	git ls-files -z | xargs -0 cp --parents -t build/mutants
+	-cd build/mutants && $(PYTHON) -B tools/remove_checks.py $(CHECKED) -- \
+		cargo test --locked --profile mutants --no-default-features --test rules
+	cd build/mutants && cargo mutants --in-place --output ../mutants-report
+
+.PHONY: fuzz
+fuzz: prerequisites ## Fuzz every target for MINUTES=1 each (TARGETS="next compact" for some); needs cargo-fuzz and a nightly Rust
+	@tools/fuzz.sh $(MINUTES) $(TARGETS)
 
 .PHONY: clean
 clean: ## Remove everything that was built

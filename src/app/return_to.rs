@@ -1,6 +1,7 @@
 //! The return-to guard: where a login may lead. Own origin, path only.
 
 use crate::config::{Place, Site};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// The longest address that is kept through a login, in bytes; a longer one leads to the start page.
@@ -33,8 +34,10 @@ fn checked(next: &str, site: &Site) -> Option<String> {
     if path.starts_with("//") || !below.starts_with('/') || below.starts_with("//") {
         return None;
     }
-    // Coming back to our own endpoints would go round in circles or sign out.
-    if below == "/oidc" || below.starts_with("/oidc/") {
+    // Coming back to our own endpoints would go round in circles or sign out. The server sees the decoded path, so
+    // `/%6fidc` is there as well.
+    let seen: Vec<u8> = percent_decode_str(below).collect();
+    if seen == b"/oidc" || seen.starts_with(b"/oidc/") {
         return None;
     }
     let mut kept = path.to_owned();

@@ -81,6 +81,12 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
     if reader.faults.is_empty() { Ok(config) } else { Err(reader.faults) }
 }
 
+/// An address as a fault may repeat it: not when a password may be in it. What stands before an `@` counts as one even
+/// where the whole cannot be read as an address.
+fn address(value: &str) -> String {
+    if value.contains('@') { "one with '@', which may hold a password".to_owned() } else { quote(value) }
+}
+
 struct Reader<'r> {
     raw: &'r Raw,
     faults: Vec<Fault>,
@@ -178,13 +184,8 @@ impl<'r> Reader<'r> {
             {
                 Some(url)
             }
-            // An address with a password in it is not repeated.
-            Ok(url) if url.password().is_some() => {
-                self.fault(name, expected, "one with credentials");
-                None
-            }
             _ => {
-                self.fault(name, expected, &quote(value));
+                self.fault(name, expected, &address(value));
                 None
             }
         }
@@ -196,7 +197,7 @@ impl<'r> Reader<'r> {
             let _ = self.url("issuer_url");
         }
         if value.contains("/.well-known/") {
-            self.fault("issuer_url", "the issuer alone, without /.well-known/...", &quote(&value));
+            self.fault("issuer_url", "the issuer alone, without /.well-known/...", &address(&value));
         }
         value
     }

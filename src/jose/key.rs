@@ -87,8 +87,13 @@ impl Key {
         fits(self.kind, algorithm) && self.algorithm.is_none_or(|own| own == algorithm)
     }
 
-    pub(super) fn decoding(&self) -> &DecodingKey {
-        &self.decoding
+    /// Whether `signature`, in base64url, is one by this key over `message`. It says nothing of a token: what a token
+    /// claims may be believed only as a [`super::Verified`].
+    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
+        // A key that the backend cannot use and a signature that does not fit are the same answer to the caller.
+        self.allows(algorithm)
+            && jsonwebtoken::crypto::verify(signature, message, &self.decoding, algorithm.backend())
+                .unwrap_or(false)
     }
 
     /// Whether both are the same public key under the same name.

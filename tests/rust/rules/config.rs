@@ -188,6 +188,8 @@ fn a_secret_is_never_told() {
             ("OIDC_SESSION_SECRET", "tiny-s3cr3t"),
             ("OIDC_ISSUER_URL", "https://user:s3cr3t-in-url@idp.example"),
             ("OIDC_PUBLIC_URL", "https://user:s3cr3t-in-url@mlflow.example"),
+            // The port makes it no address at all, and what nobody can read was once repeated in full.
+            ("OIDC_REDIRECT_URI", "https://user:s3cr3t-in-url@mlflow.example:port/oidc/callback"),
             ("OIDC_CLIENT_SECERT", SECRET),
         ],
         &[],
@@ -196,6 +198,9 @@ fn a_secret_is_never_told() {
     let faults = config::parse(&raw, &Facts::default()).unwrap_err();
     let told = format!("{faults:?} {:?} {raw:?}", raw.warnings);
     assert!(!told.contains("s3cr3t"), "{told}");
+    let address = "https://user:s3cr3t-in-url@idp.example/.well-known/openid-configuration";
+    let faults = parse(&[("OIDC_ISSUER_URL", address)], &facts()).unwrap_err();
+    assert!(!format!("{faults:?}").contains("s3cr3t"), "{faults:?}");
     let config = config::parse(&gather(&REQUIRED, &[], &[]), &facts()).unwrap();
     let told = format!("{config:?}");
     assert!(!told.contains(CLIENT_SECRET) && !told.contains("internal-gateway-token"), "{told}");

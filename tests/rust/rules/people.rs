@@ -86,11 +86,66 @@ fn a_new_name_of_the_same_subject_keeps_the_account() {
 }
 
 #[test]
-fn names_that_differ_in_case_or_form_are_different_people() {
+fn names_that_differ_in_case_are_different_people() {
     let world = World::with(&[NAME]);
     person("1", "alice", &["MLFLOW"]).of(&world);
     assert_eq!(person("2", "Alice", &["MLFLOW"]).of(&world).username(), "Alice");
     assert_eq!(world.users.all().len(), 2);
+}
+
+#[test]
+fn a_name_that_is_drawn_like_another_one_is_refused() {
+    let world = World::with(&[NAME]);
+    // In MLflow's list of users a person sees glyphs, not code points.
+    let lookalikes = [
+        "\u{430}dmin",                              // Cyrillic a
+        "adm\u{456}n",                              // Ukrainian i
+        "\u{391}dmin",                              // Greek Alpha
+        "p\u{430}ypal@example.com",                 // one letter of an address
+        "alice@ex\u{430}mple.com",                  // and of its domain
+        "\u{FF41}\u{FF44}\u{FF4D}\u{FF49}\u{FF4E}", // full-width
+        "\u{1D41A}dmin",                            // mathematical bold
+        "ad\u{2098}in",                             // subscript m
+        "\u{FB01}ona",                              // a ligature
+        "jose\u{301}",                              // decomposed
+        "\u{212B}ngstrom",                          // the Angstrom sign for a letter
+        "\u{3A9}\u{2126}",                          // the Ohm sign for Omega
+        "a\u{5D0}",                                 // Latin and Hebrew
+    ];
+    for name in lookalikes {
+        let refusal = person("1", name, &["MLFLOW"]).of(&world).refusal();
+        assert_eq!(refusal, (403, "username_invalid".to_owned()), "{name}");
+    }
+    assert!(world.users.all().is_empty());
+}
+
+#[test]
+fn names_of_every_writing_are_names() {
+    let world = World::with(&[NAME]);
+    let names = [
+        "José Núñez",
+        "Łukasz@example.com",
+        "Иван Петров",
+        "иван@example.com",
+        "иван.петров-smith",
+        "Ωμέγα",
+        "名前なまえナマエ",
+        "山田taro",
+        "김철수kim",
+        "ㄅㄆ注音abc",
+        "محمد",
+        "דוד",
+        "नरेंद्र",
+        "สมชาย",
+        "a_b-c+d@e.f",
+        "o'neil",
+        "user 7",
+        "x\u{2019}y",
+        "😀 ok",
+    ];
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(person(&number.to_string(), name, &["MLFLOW"]).of(&world).username(), *name);
+    }
 }
 
 #[test]

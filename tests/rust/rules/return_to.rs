@@ -92,6 +92,10 @@ const ELSEWHERE: &[&str] = &[
     "BASE/x/../oidc/logout",
     "BASE/./oidc/callback?code=x",
     "BASE/%2e/oidc/logout",
+    "BASE/%6fidc/login?next=/",
+    "BASE/oid%63",
+    "BASE/oidc%2Flogout",
+    "BASE/%6F%69%64%63/logout",
 ];
 
 /// Places in this MLflow.
@@ -108,6 +112,7 @@ const HERE: &[&str] = &[
     "BASE/%2F%2Fevil.example",
     "BASE/graphql",
     "BASE/oidcs",
+    "BASE/%256fidc/logout",
     "BASE/oidc-docs/",
     "BASE/a/b;c=d",
     "BASE/%0d%0aSet-Cookie:x",

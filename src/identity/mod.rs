@@ -1,12 +1,12 @@
 //! Claims become an identity: who it is, under which name MLflow knows them, which groups they are in.
 
-use crate::error::{Code, Error, Result, is_invisible, quote};
+mod username;
+
+use crate::error::{Code, Error, Result, quote};
 use crate::jose::Object;
 use crate::oidc::claims;
 use serde_json::Value;
 
-/// The longest user name in bytes: the size of MLflow's column.
-pub const USERNAME_LIMIT: usize = 255;
 /// More groups than this are not kept; no membership that decides anything is lost, see [`Rules::groups`].
 const GROUPS_LIMIT: usize = 10_000;
 
@@ -84,7 +84,7 @@ impl Rules {
                 claims::describe(Some(verified)),
             ));
         }
-        check_username(username)?;
+        username::check(username)?;
         Ok(username.clone())
     }
 
@@ -174,24 +174,4 @@ fn groups_fault(name: &str, found: Option<&Value>) -> Error {
         format!("the claim {} as a list of texts", quote(name)),
         claims::describe(found),
     )
-}
-
-/// Refuses names that MLflow's table cannot hold or that a person cannot tell from another one.
-fn check_username(username: &str) -> Result<()> {
-    let fault = |found: String| {
-        Error::new(Code::UsernameInvalid, format!("1 to {USERNAME_LIMIT} bytes of visible text"), found)
-    };
-    if username.is_empty() {
-        return Err(fault("an empty text".into()));
-    }
-    if username.len() > USERNAME_LIMIT {
-        return Err(fault(format!("{} bytes", username.len())));
-    }
-    if username.trim() != username {
-        return Err(fault(format!("{} with spaces around it", quote(username))));
-    }
-    if username.chars().any(|c| c.is_control() || is_invisible(c)) {
-        return Err(fault(format!("{} with invisible characters", quote(username))));
-    }
-    Ok(())
 }
