@@ -47,7 +47,7 @@ class Bench:
     """One version's server, its provider, and the strangers that it must not trust."""
 
     def __init__(self, make: MakeServer, version: str, folder: Path, **arguments: Any) -> None:
-        ours = certificates.authority("the company's authority")
+        self.authority = ours = certificates.authority("the company's authority")
         self.bundle = folder / f"bundle-{version}.pem"
         self.bundle.write_bytes(ours.pem())
         good = ours.issue().server_context()

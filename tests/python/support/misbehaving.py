@@ -115,9 +115,10 @@ class Listener:
             except OSError:
                 return
             self.connections += 1
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
 
-    def _talk(self, connection: socket.socket) -> None:
+    def talk(self, connection: socket.socket) -> None:
+        """What is said on one connection, from the TLS handshake on."""
         connection.settimeout(PATIENCE)
         try:
             stream = self._context.wrap_socket(connection, server_side=True) if self._context else connection
@@ -149,6 +150,10 @@ class MisbehavingProvider:
 
     def close(self) -> None:
         self._listener.close()
+
+    def talk(self, connection: socket.socket) -> None:
+        """On a connection that somebody else took, a proxy for example."""
+        self._listener.talk(connection)
 
     @property
     def connections(self) -> int:
