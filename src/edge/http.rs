@@ -3,7 +3,7 @@
 use crate::oidc::discovery::is_loopback;
 use crate::oidc::message::{Request, Response};
 use crate::ports::{Transport, TransportFault};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, redirect};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -81,7 +81,7 @@ impl HttpTransport {
         let mut answer = builder.send().await.map_err(fault)?;
         let status = answer.status();
         if status.is_redirection() {
-            return Err(TransportFault("a redirect to another origin, which is not followed".to_owned()));
+            return Err(TransportFault(describe_redirect(answer.url(), answer.headers())));
         }
         let content_type = header(answer.headers(), CONTENT_TYPE.as_str())
             .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
@@ -124,6 +124,18 @@ fn max_age(value: &str) -> Option<i64> {
     directives
         .iter()
         .find_map(|d| d.to_ascii_lowercase().strip_prefix("max-age=")?.trim_matches('"').parse().ok())
+}
+
+/// Why an answer that sends us on was not followed, with no more of the address than its origin.
+fn describe_redirect(from: &Url, headers: &HeaderMap) -> String {
+    let target = header(headers, LOCATION.as_str()).and_then(|to| from.join(&to).ok());
+    match target.map(|to| to.origin()) {
+        None => "a redirect that names no address".to_owned(),
+        Some(origin) if origin == from.origin() => format!("more than {REDIRECT_LIMIT} redirects"),
+        Some(origin) => {
+            format!("a redirect to another origin, {}, which is not followed", origin.ascii_serialization())
+        }
+    }
 }
 
 /// What failed, without the address (it may hold a code) and without our own headers.
