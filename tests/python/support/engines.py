@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from support import venvs, wire
 from support.server import MakeServer, MlflowServer, settings_for
@@ -13,12 +14,10 @@ CONTROL = "/test/engine"
 class Engines:
     """One server process, one worker, one engine after the other.
 
-    `arguments` take the place of those that MLflow is usually started with here.
+    `arguments` are those of a server beside the ones that are given here.
     """
 
-    def __init__(
-        self, make: MakeServer, version: str, issuer: str, arguments: list[str] | None = None
-    ) -> None:
+    def __init__(self, make: MakeServer, version: str, issuer: str, **arguments: Any) -> None:
         settings = settings_for(
             issuer,
             PYTHONPATH=str(venvs.PROGRAMS),
@@ -26,11 +25,7 @@ class Engines:
             MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE="true",
         )
         self.server: MlflowServer = make(
-            version,
-            issuer,
-            settings=settings,
-            arguments=arguments,
-            function="many_engines:authenticate_request",
+            version, issuer, settings=settings, function="many_engines:authenticate_request", **arguments
         )
         # What a broken engine raises is meant to be logged as a fault of ours.
         self.server.excused.add("RuntimeError: broken on demand")
