@@ -1,11 +1,13 @@
 //! HTTP to the provider with reqwest and rustls: bounded in time and size, no redirect to another origin.
 
+use crate::oidc::discovery::is_loopback;
 use crate::oidc::message::{Request, Response};
 use crate::ports::{Transport, TransportFault};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, redirect};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use url::Url;
 
 /// Seconds for name look-up, connection and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -14,10 +16,14 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// How many redirects within one origin are followed.
 const REDIRECT_LIMIT: usize = 3;
 
-/// The client and the little runtime that it needs. Built after the fork of a worker, on first use.
+/// The clients and the little runtime that they need. Built after the fork of a worker, on first use.
 pub struct HttpTransport {
     runtime: Runtime,
+    /// By way of the proxy that the environment names, if it names one.
     client: Client,
+    /// For this machine itself. Plain http is allowed there because nothing leaves the machine; a proxy would be handed
+    /// codes and the client secret.
+    direct: Client,
     timeout: Duration,
 }
 
@@ -27,43 +33,40 @@ impl HttpTransport {
     /// # Errors
     /// In words, when the bundle or the client cannot be used.
     pub fn new(timeout: Duration, ca_bundle: Option<&[u8]>) -> Result<Self, String> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("mlflow-oidc/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(timeout)
-            .redirect(redirect::Policy::custom(|attempt| {
-                // A redirect elsewhere could hand a code and our secret to a stranger, or reach into the inner network.
-                let same =
-                    attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-                if same && attempt.previous().len() <= REDIRECT_LIMIT {
-                    attempt.follow()
-                } else {
-                    attempt.stop()
-                }
-            }));
+        let mut certificates = Vec::new();
         if let Some(pem) = ca_bundle {
-            let certificates = Certificate::from_pem_bundle(pem).map_err(|error| innermost(&error))?;
+            certificates = Certificate::from_pem_bundle(pem).map_err(|error| innermost(&error))?;
             if certificates.is_empty() {
                 return Err("no certificate in it".to_owned());
             }
-            builder = builder.tls_certs_merge(certificates);
         }
-        let client = builder.build().map_err(|error| innermost(&error))?;
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("mlflow-oidc/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(timeout)
+                .redirect(within_the_origin())
+                .tls_certs_merge(certificates.clone())
+        };
+        let client = builder().build().map_err(|error| innermost(&error))?;
+        let direct = builder().no_proxy().build().map_err(|error| innermost(&error))?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("mlflow-oidc-http")
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { runtime, client, timeout })
+        Ok(Self { runtime, client, direct, timeout })
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportFault> {
         let fault = |error: reqwest::Error| TransportFault(describe(&error, self.timeout));
+        let stays_here =
+            Url::parse(&request.url).is_ok_and(|url| url.host().is_some_and(|host| is_loopback(&host)));
+        let client = if stays_here { &self.direct } else { &self.client };
         let mut builder = match &request.form {
-            None => self.client.get(&request.url),
-            Some(form) => self
-                .client
+            None => client.get(&request.url),
+            Some(form) => client
                 .post(&request.url)
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form.expose().to_owned()),
@@ -78,7 +81,7 @@ impl HttpTransport {
         let mut answer = builder.send().await.map_err(fault)?;
         let status = answer.status();
         if status.is_redirection() {
-            return Err(TransportFault("a redirect to another origin, which is not followed".to_owned()));
+            return Err(TransportFault(describe_redirect(answer.url(), answer.headers())));
         }
         let content_type = header(answer.headers(), CONTENT_TYPE.as_str())
             .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
@@ -100,6 +103,14 @@ impl Transport for HttpTransport {
     }
 }
 
+/// A redirect elsewhere could hand a code and our secret to a stranger, or reach into the inner network.
+fn within_the_origin() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+        if same && attempt.previous().len() <= REDIRECT_LIMIT { attempt.follow() } else { attempt.stop() }
+    })
+}
+
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
@@ -113,6 +124,18 @@ fn max_age(value: &str) -> Option<i64> {
     directives
         .iter()
         .find_map(|d| d.to_ascii_lowercase().strip_prefix("max-age=")?.trim_matches('"').parse().ok())
+}
+
+/// Why an answer that sends us on was not followed, with no more of the address than its origin.
+fn describe_redirect(from: &Url, headers: &HeaderMap) -> String {
+    let target = header(headers, LOCATION.as_str()).and_then(|to| from.join(&to).ok());
+    match target.map(|to| to.origin()) {
+        None => "a redirect that names no address".to_owned(),
+        Some(origin) if origin == from.origin() => format!("more than {REDIRECT_LIMIT} redirects"),
+        Some(origin) => {
+            format!("a redirect to another origin, {}, which is not followed", origin.ascii_serialization())
+        }
+    }
 }
 
 /// What failed, without the address (it may hold a code) and without our own headers.

@@ -2,8 +2,9 @@
 
 An engine reads its settings once and keeps its provider's metadata for a day, so every row of a table that
 spoils one of these needs an engine of its own. Starting a whole MLflow for each would take an hour; this is a
-request of 20 ms. `POST /test/engine` with `{"settings": {...}}` replaces every variable of ours and drops the
-engine; with `{"break": true}` the next engine raises, which no input should be able to cause.
+request of 20 ms. `POST /test/engine` with `{"settings": {...}}` replaces every variable of ours, and any that
+names a proxy, and drops the engine; with `{"break": true}` the next engine raises, which no input should be
+able to cause.
 """
 
 import os
@@ -30,7 +31,7 @@ def authenticate_request():
 
 
 def _control(wanted):
-    for name in [name for name in os.environ if name.startswith("OIDC_")]:
+    for name in [name for name in os.environ if name.startswith("OIDC_") or name.endswith("_PROXY")]:
         del os.environ[name]
     os.environ.update(wanted.get("settings", {}))
     hook._engine = _Broken() if wanted.get("break") else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from support import venvs, wire
 from support.server import MakeServer, MlflowServer, settings_for
@@ -11,9 +12,12 @@ CONTROL = "/test/engine"
 
 
 class Engines:
-    """One server process, one worker, one engine after the other."""
+    """One server process, one worker, one engine after the other.
 
-    def __init__(self, make: MakeServer, version: str, issuer: str) -> None:
+    `arguments` are those of a server beside the ones that are given here.
+    """
+
+    def __init__(self, make: MakeServer, version: str, issuer: str, **arguments: Any) -> None:
         settings = settings_for(
             issuer,
             PYTHONPATH=str(venvs.PROGRAMS),
@@ -21,8 +25,10 @@ class Engines:
             MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE="true",
         )
         self.server: MlflowServer = make(
-            version, issuer, settings=settings, function="many_engines:authenticate_request"
+            version, issuer, settings=settings, function="many_engines:authenticate_request", **arguments
         )
+        # What a broken engine raises is meant to be logged as a fault of ours.
+        self.server.excused.add("RuntimeError: broken on demand")
 
     def fresh(self, settings: Mapping[str, str]) -> None:
         """Drops the engine; the next request builds one with these variables and no others of ours."""
