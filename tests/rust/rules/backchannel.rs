@@ -104,6 +104,39 @@ fn a_logout_token_is_good_for_two_minutes_with_or_without_an_end() {
 }
 
 #[test]
+fn a_logout_token_may_be_written_in_several_ways() {
+    let ways: [fn(&mut Draft); 9] = [
+        |d| drop(d.header.remove("typ")),
+        |d| drop(d.head("typ", "JWT")),
+        |d| drop(d.head("typ", "LOGOUT+JWT")),
+        |d| drop(d.head("typ", "application/logout+jwt")),
+        |d| drop(d.set("aud", json!(["other-client", "mlflow"]))),
+        |d| drop(d.set("nbf", crate::support::NOW)),
+        |d| drop(d.signed(crate::support::Signer::P256, "ES256", "p256")),
+        |d| {
+            let event = "http://schemas.openid.net/event/backchannel-logout";
+            d.set("events", json!({"urn:example:more": 1, event: {"more": true}}));
+        },
+        |d| drop(d.drop("sid")),
+    ];
+    for (number, way) in ways.iter().enumerate() {
+        let world = World::new();
+        let mut browser = signed_in(&world, "alice", Some("provider-session"));
+        let mut token = Draft::logout_token();
+        way(&mut token);
+        assert_eq!(post(&world, &token.token()).0, 200, "{number}");
+        assert!(!is_in(&world, &mut browser), "{number}");
+    }
+}
+
+#[test]
+fn a_worker_that_has_just_started_makes_its_tables_first() {
+    let world = World::new();
+    assert_eq!(post(&world, &Draft::logout_token().token()).0, 200);
+    assert_eq!(world.store.patient.all(), ["prepare", "remove_ended"]);
+}
+
+#[test]
 fn a_form_with_no_token_or_with_several_is_refused() {
     let world = World::new();
     let mut browser = signed_in(&world, "alice", Some("provider-session"));

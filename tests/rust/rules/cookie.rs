@@ -51,6 +51,11 @@ fn no_other_length_opens() {
 }
 
 #[test]
+fn nothing_is_sealed_without_a_secret() {
+    assert!(Sealer::new(&[]).is_err());
+}
+
+#[test]
 fn what_is_sealed_for_one_purpose_does_not_open_for_another() {
     let sealer = sealer(&["0123456789abcdef"]);
     let sealed = sealer.seal("cookie", b"x", [7; 12]).unwrap();

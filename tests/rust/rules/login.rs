@@ -177,6 +177,9 @@ fn the_callback_may_stand_at_the_start_page() {
         let answered = Ask::get(&format!("/?{query}")).navigation().of(&world);
         assert_eq!(answered.location(), format!("/oidc/login?next={next}"));
     }
+    // A form that is posted there is none, and neither is anything elsewhere.
+    assert_eq!(Ask::post("/?code=c&state=s").of(&world).code(), "no_credentials");
+    assert_eq!(Ask::get("/api/x?code=c&state=s").of(&world).code(), "no_credentials");
     let denied = other.open(&world, "/?error=access_denied&state=x");
     assert_eq!(denied.location(), "http://localhost:5000/", "an answer to nobody, and somebody is signed in");
 }

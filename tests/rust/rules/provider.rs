@@ -278,6 +278,20 @@ fn a_remembered_token_expires_to_the_second() {
 }
 
 #[test]
+fn a_token_is_judged_once_until_it_ends() {
+    // The clock is set back by a second: judged anew, the token would be one of the future.
+    let world = World::new();
+    let mut draft = Draft::bearer();
+    draft.set("iat", NOW + 60);
+    let token = draft.token();
+    assert_eq!(ask(&world, &token), alice());
+    world.clock.forward(-1);
+    assert_eq!(ask(&world, &token), alice());
+    draft.set("jti", "another");
+    assert_eq!(ask(&world, &draft.token()), refusal(401, "token_issued_at"));
+}
+
+#[test]
 fn a_remembered_token_is_that_token_alone() {
     let world = World::new();
     let token = Draft::bearer().token();

@@ -3,6 +3,7 @@
 use crate::provider::{alice, ask};
 use crate::support::{Draft, Signer, World, jwk, metadata, ok};
 use mlflow_oidc::jose::{Compact, Key, KeySet, json};
+use mlflow_oidc::oidc::callback::CallbackQuery;
 use mlflow_oidc::oidc::discovery::{self, ClientAuthentication, check_endpoint};
 use mlflow_oidc::oidc::{claims, message::Response};
 use mlflow_oidc::session::cookie::CookieRules;
@@ -136,6 +137,24 @@ fn the_cookie_is_named_after_how_safe_the_address_is() {
     ] {
         assert_eq!(CookieRules::new(base, secure, fixed).name(), name);
     }
+}
+
+#[test]
+fn why_no_key_of_a_set_can_be_used_is_said() {
+    let found = |body: Value| KeySet::parse(body.to_string().as_bytes()).unwrap_err().found.into_owned();
+    assert_eq!(found(json!({"keys": []})), "'an empty list'");
+    let unusable = json!({"keys": [7, {"kty": "EC", "crv": "P-521"}]});
+    let why = "'key 0: it is not an object; key 1: its curve is not P-256 or P-384'";
+    assert_eq!(found(unusable), why.replace("'", "\'").replacen("\\'", "'", 1));
+}
+
+#[test]
+fn what_is_wrong_with_an_answer_of_the_provider_is_said() {
+    let found = |query: &str| CallbackQuery::parse(query).unwrap_err().found.into_owned();
+    assert_eq!(found("state=s&code=c&error=e"), "both 'code' and 'error'");
+    assert_eq!(found("state=s"), "neither");
+    assert_eq!(found("code=c"), "no 'state'");
+    assert_eq!(found("state=s&iss=a&iss=b"), "'iss' twice");
 }
 
 #[test]

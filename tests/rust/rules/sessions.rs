@@ -74,6 +74,16 @@ fn a_session_ends_by_itself_to_the_second() {
 }
 
 #[test]
+fn a_session_that_nobody_has_used_for_a_while_ends_to_the_second_as_well() {
+    for (seconds, good) in [(3599, true), (3600, false)] {
+        let world = World::with(&[("OIDC_SESSION_LIFETIME", "1h")]);
+        let mut browser = Browser::signed_in(&world, Draft::id_token());
+        world.clock.forward(seconds);
+        assert_eq!(browser.open(&world, "/oidc/session").status() == 200, good, "{seconds}");
+    }
+}
+
+#[test]
 fn a_row_that_is_gone_ends_the_session_within_the_cache_seconds() {
     let world = World::new();
     let mut browser = Browser::signed_in(&world, Draft::id_token());

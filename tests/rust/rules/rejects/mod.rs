@@ -1,6 +1,7 @@
 //! The table of what must not get in, `tests/vectors/rejects.json`, tried in the pure core. Its language is told in
 //! `tests/vectors/README.md`; `tests/python/test_rejects.py` tries the same rows over HTTP.
 
+mod asking;
 mod case;
 mod held;
 mod places;
@@ -22,7 +23,7 @@ use token::Kind;
 fn run(row: &Row, name: &str) -> Result<(), String> {
     let attempt = || match Case::new(row) {
         Ok(mut case) => (place(name).run)(&mut case),
-        Err(faults) => places::misconfigured(row, &faults),
+        Err(faults) => asking::misconfigured(row, &faults),
     };
     // One broken row must not hide the others.
     catch_unwind(AssertUnwindSafe(attempt))

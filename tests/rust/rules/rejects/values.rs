@@ -49,12 +49,7 @@ impl Names {
             Value::String(text) => self.fill(text).into(),
             Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
             Value::Object(object) => match object.iter().next() {
-                Some((name, argument))
-                    if object.len() == 1
-                        && name.starts_with('$')
-                        && name.len() > 1
-                        && !name.starts_with("${") =>
-                {
+                Some((name, argument)) if object.len() == 1 && is_kind(name) => {
                     self.made(&name[1..], &self.value(argument))
                 }
                 _ => Value::Object(self.object(object.iter())),
@@ -113,6 +108,11 @@ impl Names {
             _ => panic!("nothing is called ${kind}"),
         }
     }
+}
+
+/// `$now`, and not `${user}`.
+fn is_kind(name: &str) -> bool {
+    name.strip_prefix('$').is_some_and(|kind| !kind.is_empty() && !kind.starts_with('{'))
 }
 
 fn text(value: &Value) -> &str {
