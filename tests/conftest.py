@@ -15,6 +15,7 @@ import pytest
 
 from support import venvs
 from support.browser import Browser
+from support.engines import Engines
 from support.provider import CLIENT_SECRET, Provider
 from support.server import PUBLIC, MakeServer, MlflowServer, settings_for
 
@@ -136,6 +137,24 @@ def secure(version: str, server_factory: MakeServer, provider: Provider) -> Iter
     running = server_factory(version, provider.issuer, settings=settings)
     yield running
     _ended(running)
+
+
+GUARDED = ("3.17.2", "2.9.2")
+
+
+@pytest.fixture(scope="session", params=GUARDED, ids=[f"mlflow{v}" for v in GUARDED])
+def guarded(
+    request: pytest.FixtureRequest, server_factory: MakeServer, provider: Provider
+) -> Iterator[Engines]:
+    """The newest version and the oldest with MLflow's own guards, for tables of many hundred rows."""
+
+    def make(*arguments: Any, settings: dict[str, str], **named: Any) -> MlflowServer:
+        settings = {**settings, "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false"}
+        return server_factory(*arguments, settings=settings, **named)
+
+    engines = Engines(make, request.param, provider.issuer)
+    yield engines
+    _ended(engines.server)
 
 
 @pytest.fixture

@@ -150,9 +150,11 @@ pub fn log_line(request: &Request<'_>, error: &Error) -> (Level, String) {
         (_, Party::Caller | Party::Provider) => Level::Warning,
         (_, Party::Operator | Party::Database | Party::Us) => Level::Error,
     };
+    // A method is a word (RFC 9110 section 9.1), but not every HTTP server sees to that.
+    let method = crate::error::quote(request.method);
     let line = format!(
         "refused {} {} with {} ({:?} at fault): expected {}, found {}",
-        request.method,
+        method.trim_matches('\''),
         crate::error::quote(request.path),
         error.code,
         error.party,

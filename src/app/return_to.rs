@@ -34,10 +34,21 @@ fn checked(next: &str, site: &Site) -> Option<String> {
     if path.starts_with("//") || !below.starts_with('/') || below.starts_with("//") {
         return None;
     }
-    // Coming back to our own endpoints would go round in circles or sign out. The server sees the decoded path, so
-    // `/%6fidc` is there as well.
-    let seen: Vec<u8> = percent_decode_str(below).collect();
-    if seen == b"/oidc" || seen.starts_with(b"/oidc/") {
+    // MLflow decodes a path before it looks for a route, and proxies resolve dots and merge slashes after that: to them
+    // `/%6fidc/logout` and `/x%2f..%2foidc/logout` are endpoints of ours, and `/..%2fother` is beside the base.
+    let decoded = percent_decode_str(below).decode_utf8_lossy();
+    let mut read = Vec::new();
+    for segment in decoded.split(['/', '\\']) {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                read.pop()?;
+            }
+            name => read.push(name),
+        }
+    }
+    // Coming back to our own endpoints would go round in circles or sign out.
+    if read.first() == Some(&"oidc") {
         return None;
     }
     let mut kept = path.to_owned();

@@ -137,8 +137,25 @@ fn rsa(jwk: &Object) -> Result<Material, String> {
     if !odd || exponent_significant == [1] || exponent_significant.len() > 4 {
         return Err("its exponent is not a usual one".into());
     }
+    if is_roca(significant) {
+        return Err("its modulus has the form of CVE-2017-15361 (ROCA) and can be factored".into());
+    }
     let identity = [b"RSA", significant, b"/", exponent_significant].concat();
     Ok((Kind::Rsa, DecodingKey::from_rsa_raw_components(significant, exponent_significant), identity))
+}
+
+/// Whether a modulus comes from the library of CVE-2017-15361: its primes are powers of 65537 modulo every small prime,
+/// and so is their product. The private key can be computed from it. One honest modulus in 2^27 looks like that.
+fn is_roca(modulus: &[u8]) -> bool {
+    const SMALL_PRIMES: [u32; 38] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101,
+        103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+    ];
+    SMALL_PRIMES.iter().all(|prime| {
+        let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let powers = std::iter::successors(Some(1), |power| Some(power * 65_537 % prime));
+        powers.take(*prime as usize).any(|power| power == rest)
+    })
 }
 
 fn elliptic(jwk: &Object) -> Result<Material, String> {

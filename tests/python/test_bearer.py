@@ -11,7 +11,7 @@ import pytest
 
 from support import tokens, wire
 from support.browser import Browser
-from support.provider import CLIENT_ID, CLIENT_SECRET, Provider
+from support.provider import CLIENT_ID, Provider
 from support.server import ADMIN, MlflowServer
 
 Person = Callable[..., str]
@@ -121,8 +121,6 @@ def test_a_good_token(server: MlflowServer, provider: Provider, person: Person, 
 
 
 OTHER_RSA = tokens.Key.rsa()
-OTHER_EC = tokens.Key.ec()
-OTHER_ED = tokens.Key.ed25519()
 
 
 def _tampered(token: str) -> str:
@@ -133,154 +131,30 @@ def _tampered(token: str) -> str:
     return tokens.remember(".".join((header, tokens.encode_base64(json.dumps(claims).encode()), signature)))
 
 
-def _with(provider: Provider, subject: str, algorithm: str, sign: tokens.Sign) -> str:
-    header = {"alg": algorithm, "kid": provider.key.kid}
-    return tokens.encode(header, _claims(provider, subject), sign)
+def _by_hmac(provider: Provider, subject: str) -> str:
+    header = {"alg": "HS256", "kid": provider.key.kid}
+    return tokens.encode(header, _claims(provider, subject), tokens.hmac_signer(provider.key.public_pem()))
 
 
-def _twice(provider: Provider, subject: str, member: str, value: object) -> str:
-    """Claims in which one member stands twice: two readers may believe two different things."""
-    text = json.dumps(_claims(provider, subject))
-    body = text[:-1] + f", {json.dumps(member)}: {json.dumps(value)}}}"
-    return provider.key.token(body.encode())
-
-
-# One row for each bad token: how it is made, the status, and the codes that name the reason.
-BAD: dict[str, tuple[Callable[[Provider, str], str], int, tuple[str, ...]]] = {
-    "expired": (lambda p, s: p.bearer(s, exp=_in(-120), iat=_in(-400)), 401, ("token_expired",)),
-    "without an end": (lambda p, s: p.bearer(s, exp=None), 401, ("token_expired", "token_claim")),
-    "end as a string": (lambda p, s: p.bearer(s, exp=str(_in(300))), 401, ("token_claim", "token_expired")),
-    "absurd end": (lambda p, s: p.bearer(s, exp=10**30), 401, ("token_claim", "token_expired")),
-    "end before the epoch": (lambda p, s: p.bearer(s, exp=-1), 401, ("token_claim", "token_expired")),
-    "not yet": (lambda p, s: p.bearer(s, nbf=_in(300)), 401, ("token_not_yet_valid",)),
-    "issued in the future": (
-        lambda p, s: p.bearer(s, iat=_in(3600), exp=_in(7200)),
-        401,
-        ("token_issued_at",),
-    ),
-    "wrong audience": (lambda p, s: p.bearer(s, audience="another"), 401, ("token_audience",)),
-    "audience only begins alike": (lambda p, s: p.bearer(s, audience="mlflow-"), 401, ("token_audience",)),
-    "no audience": (lambda p, s: p.bearer(s, audience=None), 401, ("token_audience",)),
-    "empty audience": (lambda p, s: p.bearer(s, audience=[]), 401, ("token_audience",)),
-    "audience is a number": (lambda p, s: p.bearer(s, audience=1), 401, ("token_audience", "token_claim")),
-    "another client's": (lambda p, s: p.id_token(s, audience="another"), 401, ("token_audience",)),
-    "wrong issuer": (lambda p, s: p.bearer(s, iss="https://evil.example"), 401, ("token_issuer",)),
-    "issuer with a slash": (lambda p, s: p.bearer(s, iss=p.issuer + "/"), 401, ("token_issuer",)),
-    "no issuer": (lambda p, s: p.bearer(s, iss=None), 401, ("token_issuer", "token_claim")),
-    "no subject": (lambda p, s: p.bearer(s, sub=None), 401, ("token_subject", "token_claim")),
-    "empty subject": (lambda p, s: p.bearer(s, sub=""), 401, ("token_subject", "token_claim")),
-    "subject is a number": (lambda p, s: p.bearer(s, sub=7), 401, ("token_subject", "token_claim")),
-    "other key, its own id": (
-        lambda p, s: OTHER_RSA.token(_claims(p, s)),
-        401,
-        ("token_key_unknown", "token_signature"),
-    ),
+# A sample of every kind, for more versions, workers and routes than the table of refusals is tried on.
+BAD: dict[str, tuple[Callable[[Provider, str], str], int, str]] = {
+    "expired": (lambda p, s: p.bearer(s, exp=_in(-120), iat=_in(-400)), 401, "token_expired"),
+    "another client's": (lambda p, s: p.id_token(s, audience="another"), 401, "token_audience"),
     "other key under the known id": (
         lambda p, s: OTHER_RSA.token(_claims(p, s), kid=p.key.kid),
         401,
-        ("token_signature",),
+        "token_signature",
     ),
-    "other key and no id": (lambda p, s: OTHER_RSA.token(_claims(p, s), kid=None), 401, ("token_signature",)),
-    "key in the header": (
-        lambda p, s: OTHER_RSA.token(_claims(p, s), jwk=OTHER_RSA.public_jwk()),
-        401,
-        ("token_header", "token_key_unknown", "token_signature"),
-    ),
-    "key at an address in the header": (
-        lambda p, s: OTHER_RSA.token(_claims(p, s), jku="http://127.0.0.1:9/jwks", kid=p.key.kid),
-        401,
-        ("token_header", "token_signature"),
-    ),
-    "HMAC with the public key": (
-        lambda p, s: _with(p, s, "HS256", tokens.hmac_signer(p.key.public_pem())),
-        401,
-        ("token_algorithm",),
-    ),
-    "HMAC with the client's secret": (
-        lambda p, s: _with(p, s, "HS256", tokens.hmac_signer(CLIENT_SECRET.encode())),
-        401,
-        ("token_algorithm",),
-    ),
-    "HMAC 512": (
-        lambda p, s: _with(p, s, "HS512", tokens.hmac_signer(CLIENT_SECRET.encode(), "HS512")),
-        401,
-        ("token_algorithm",),
-    ),
-    "none": (lambda p, s: _with(p, s, "none", tokens.unsigned), 401, ("token_algorithm", "token_malformed")),
-    "nOnE": (lambda p, s: _with(p, s, "nOnE", tokens.unsigned), 401, ("token_algorithm", "token_malformed")),
-    "no algorithm": (
-        lambda p, s: p.key.token(_claims(p, s), alg=None),
-        401,
-        ("token_algorithm", "token_header", "token_malformed"),
-    ),
-    "an algorithm that the provider has not": (
-        lambda p, s: p.key.token(_claims(p, s), "PS256"),
-        401,
-        ("token_algorithm",),
-    ),
-    "elliptic": (
-        lambda p, s: OTHER_EC.token(_claims(p, s), "ES256", kid=p.key.kid),
-        401,
-        ("token_algorithm", "token_key_unknown", "token_signature"),
-    ),
-    "EdDSA": (
-        lambda p, s: OTHER_ED.token(_claims(p, s), "EdDSA", kid=p.key.kid),
-        401,
-        ("token_algorithm", "token_key_unknown", "token_signature"),
-    ),
-    "signed as RS512, said RS256": (
-        lambda p, s: _with(p, s, "RS256", p.key.signer("RS512")),
-        401,
-        ("token_signature",),
-    ),
-    "changed after signing": (lambda p, s: _tampered(p.bearer(s)), 401, ("token_signature",)),
-    "signature cut": (lambda p, s: p.bearer(s)[:-8], 401, ("token_signature", "token_malformed")),
-    "signature missing": (
-        lambda p, s: p.bearer(s).rpartition(".")[0] + ".",
-        401,
-        ("token_signature", "token_malformed"),
-    ),
-    "two parts": (lambda p, s: p.bearer(s).rpartition(".")[0], 401, ("token_malformed",)),
-    "four parts": (lambda p, s: p.bearer(s) + ".x", 401, ("token_malformed",)),
-    "encrypted": (lambda p, s: p.bearer(s) + ".x.y", 401, ("token_encrypted", "token_malformed")),
-    "opaque": (lambda p, s: "opaque-access-token", 401, ("token_malformed",)),
-    "padding": (lambda p, s: p.bearer(s) + "=", 401, ("token_malformed", "token_signature")),
-    "crit": (
-        lambda p, s: p.key.token(_claims(p, s), crit=["exp"], exp=1),
-        401,
-        ("token_header", "token_malformed"),
-    ),
-    "b64 false": (
-        lambda p, s: p.key.token(_claims(p, s), crit=["b64"], b64=False),
-        401,
-        ("token_header", "token_malformed"),
-    ),
-    "a logout token": (lambda p, s: p.key.token(_claims(p, s), typ="logout+jwt"), 401, ("token_type",)),
-    "a logout token by its claims": (
-        lambda p, s: p.bearer(s, events={"http://schemas.openid.net/event/backchannel-logout": {}}),
-        401,
-        ("token_type", "token_claim"),
-    ),
-    "a subject twice": (lambda p, s: _twice(p, s, "sub", "admin"), 401, ("token_malformed", "token_claim")),
-    "an end twice": (lambda p, s: _twice(p, s, "exp", _in(9000)), 401, ("token_malformed", "token_claim")),
-    "claims are a list": (lambda p, s: p.key.token(b"[]"), 401, ("token_malformed", "token_claim")),
-    "claims are no JSON": (lambda p, s: p.key.token(b"{"), 401, ("token_malformed", "token_claim")),
-    "claims are no UTF-8": (lambda p, s: p.key.token(b'{"sub": "\xff"}'), 401, ("token_malformed",)),
-    "no user name": (lambda p, s: p.bearer(s, email=None), 403, ("username_missing",)),
-    "user name is a number": (
-        lambda p, s: p.bearer(s, email=7),
-        403,
-        ("username_missing", "username_invalid"),
-    ),
-    "no member": (lambda p, s: p.bearer(s, groups=["OTHER"]), 403, ("group_required",)),
-    "no groups claim": (lambda p, s: p.bearer(s, groups=None), 403, ("groups_missing",)),
-    "an administrator's name": (lambda p, s: p.bearer(s, email=ADMIN[0]), 403, ("account_protected",)),
+    "HMAC with the public key": (_by_hmac, 401, "token_algorithm"),
+    "changed after signing": (lambda p, s: _tampered(p.bearer(s)), 401, "token_signature"),
+    "no member": (lambda p, s: p.bearer(s, groups=["OTHER"]), 403, "group_required"),
+    "an administrator's name": (lambda p, s: p.bearer(s, email=ADMIN[0]), 403, "account_protected"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_token(server: MlflowServer, provider: Provider, person: Person, name: str) -> None:
-    make, status, codes = BAD[name]
+    make, status, code = BAD[name]
     subject = person("mallory")
     token = make(provider, subject)
     paths = [("GET", EXPERIMENTS), ("POST", "/api/2.0/mlflow/experiments/create")]
@@ -288,7 +162,7 @@ def test_a_bad_token(server: MlflowServer, provider: Provider, person: Person, n
         paths += [("POST", NATIVE_TRACES), ("PUT", native_artifact("x")), ("GET", native_artifact("x"))]
     for method, path in paths:
         answer = server.call_native(method, path, token=token)
-        wire.refusal(answer, status, *codes)
+        wire.refusal(answer, status, code)
         if status == 401:
             (challenge,) = wire.every(answer, "WWW-Authenticate")
             assert 'error="invalid_token"' in challenge

@@ -412,42 +412,6 @@ def test_the_denied_login_can_be_tried_again(
 
 
 @pytest.mark.parametrize(
-    "target",
-    [
-        "https://evil.example/",
-        "//evil.example/",
-        "///evil.example/",
-        "/\\evil.example/",
-        "\\\\evil.example/",
-        "/\t/evil.example/",
-        "/%09/evil.example/",
-        "javascript:alert(1)",
-        "http:evil.example",
-        "/\r\nSet-Cookie: x=y",
-        "evil.example",
-        "@evil.example",
-    ],
-    ids=repr,
-)
-def test_next_never_leads_away(
-    server: MlflowServer, browser: Browser, provider: Provider, person: Person, target: str
-) -> None:
-    page = browser.open(f"{server.url}/oidc/login?next={quote(target, safe='')}")
-    if page.status_code >= 400:
-        return
-    at = server.url + "/oidc/login"
-    form = browser.follow(page, at)[1]
-    assert form.startswith(provider.issuer + "/")
-    callback = browser.authorize(form, person("alice"))
-    answer = browser.open(callback)
-    assert answer.status_code == 302, answer.text
-    # A browser drops tabs and line ends, and reads a backslash as a slash, before it looks at an address.
-    location = answer.headers["Location"].replace("\\", "/").replace("\t", "")
-    assert urljoin(callback, location).startswith(server.url + "/"), answer.headers["Location"]
-    assert not location.startswith("//")
-
-
-@pytest.mark.parametrize(
     ("method", "path"),
     [
         ("POST", "/oidc/login"),

@@ -1,7 +1,7 @@
 //! The table of tokens that must get in, so that the refusals mean something.
 
 use crate::support::{Ask, Browser, CLIENT_ID, Draft, NOW, Signer, base64url, jwk};
-use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
+use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use serde_json::{Value, json};
 
 /// A good token in a form of its own: name, change, the user that it is.
@@ -11,7 +11,7 @@ const ALICE: &str = "alice@example.com";
 
 /// Good as a bearer and as an ID token.
 const BOTH: &[Row] = &[
-    ("RS256", |_| {}, ALICE),
+    ("RS256 (oidcc-client-test-idtoken-sig-rs256)", |_| {}, ALICE),
     ("RS384", |d| signed(d, Signer::Rsa, "RS384", "rsa"), ALICE),
     ("RS512", |d| signed(d, Signer::Rsa, "RS512", "rsa"), ALICE),
     ("PS256", |d| signed(d, Signer::Rsa, "PS256", "rsa"), ALICE),
@@ -22,7 +22,7 @@ const BOTH: &[Row] = &[
     ("EdDSA", |d| signed(d, Signer::Ed25519, "EdDSA", "ed25519"), ALICE),
     ("no kid where one key fits", |d| drop(d.header.remove("kid")), ALICE),
     (
-        "no kid on either side",
+        "no kid on either side (oidcc-client-test-kid-absent-single-jwks)",
         |d| {
             d.header.remove("kid");
             let mut key = jwk(&Signer::Rsa, "rsa");
@@ -44,17 +44,19 @@ const BOTH: &[Row] = &[
         ALICE,
     ),
     (
-        "a good key among unusable ones",
+        "a good key among unusable ones (oidcc-client-test-ignores-unparseable-key-in-jwks)",
         |d| {
             d.keys = Some(json!({"keys": [
             {"kty": "oct", "k": "AAAA", "kid": "rsa"}, {"kty": "RSA", "use": "enc", "kid": "rsa"}, {"kty": "new"}, 7,
-            jwk(&Signer::Rsa, "rsa"),
+            {"kty": "AKP", "alg": "ML-DSA-65", "kid": "quantum", "pub": "AAAA"}, jwk(&Signer::Rsa, "rsa"),
         ], "more": true}));
         },
         ALICE,
     ),
+    ("64 KiB and no byte more", |d| grow_to(d, 64 * 1024), ALICE),
     ("typ JWT", |d| head(d, "typ", json!("JWT")), ALICE),
     ("typ jwt in small letters", |d| head(d, "typ", json!("jwt")), ALICE),
+    ("a number with a fraction among the claims", |d| set(d, "score", json!(1.5)), ALICE),
     (
         "headers that are never followed",
         |d| {
@@ -179,6 +181,23 @@ const LONG: &str = match std::str::from_utf8(&[b'a'; 255]) {
 
 /// Good as a bearer only.
 const BEARERS: &[Row] = &[
+    ("application/jwt", |d| head(d, "typ", json!("application/jwt")), ALICE),
+    (
+        "an access token of RFC 9068 with a nonce",
+        |d| {
+            d.settings.push(("OIDC_AUDIENCE", "mlflow-api"));
+            d.head("typ", "application/at+jwt").set("aud", "mlflow-api").set("nonce", "n").set("azp", "cli");
+        },
+        ALICE,
+    ),
+    (
+        "a token of no kind for OIDC_AUDIENCE",
+        |d| {
+            d.settings.push(("OIDC_AUDIENCE", "another, mlflow-api"));
+            d.set("aud", "mlflow-api").set("azp", "cli");
+        },
+        ALICE,
+    ),
     ("at+jwt", |d| head(d, "typ", json!("at+jwt")), ALICE),
     ("application/at+jwt", |d| head(d, "typ", json!("application/at+jwt")), ALICE),
     ("AT+JWT in capitals", |d| head(d, "typ", json!("AT+JWT")), ALICE),
@@ -217,40 +236,17 @@ const BEARERS: &[Row] = &[
 
 /// Good as an ID token only.
 const ID_TOKENS: &[Row] = &[
-    ("at_hash of RS256", |d| at_hash(d, &SHA256), ALICE),
-    (
-        "at_hash of RS384",
-        |d| {
-            signed(d, Signer::Rsa, "RS384", "rsa");
-            at_hash(d, &SHA384);
-        },
-        ALICE,
-    ),
-    (
-        "at_hash of PS512",
-        |d| {
-            signed(d, Signer::Rsa, "PS512", "rsa");
-            at_hash(d, &SHA512);
-        },
-        ALICE,
-    ),
-    (
-        "at_hash of ES384",
-        |d| {
-            signed(d, Signer::P384, "ES384", "p384");
-            at_hash(d, &SHA384);
-        },
-        ALICE,
-    ),
-    (
-        "at_hash of EdDSA",
-        |d| {
-            signed(d, Signer::Ed25519, "EdDSA", "ed25519");
-            at_hash(d, &SHA512);
-        },
-        ALICE,
-    ),
+    ("at_hash of RS256", |d| at_hash(d, Signer::Rsa, "RS256", "rsa"), ALICE),
+    ("at_hash of RS384", |d| at_hash(d, Signer::Rsa, "RS384", "rsa"), ALICE),
+    ("at_hash of RS512", |d| at_hash(d, Signer::Rsa, "RS512", "rsa"), ALICE),
+    ("at_hash of PS256", |d| at_hash(d, Signer::Rsa, "PS256", "rsa"), ALICE),
+    ("at_hash of PS384", |d| at_hash(d, Signer::Rsa, "PS384", "rsa"), ALICE),
+    ("at_hash of PS512", |d| at_hash(d, Signer::Rsa, "PS512", "rsa"), ALICE),
+    ("at_hash of ES256", |d| at_hash(d, Signer::P256, "ES256", "p256"), ALICE),
+    ("at_hash of ES384", |d| at_hash(d, Signer::P384, "ES384", "p384"), ALICE),
+    ("at_hash of EdDSA", |d| at_hash(d, Signer::Ed25519, "EdDSA", "ed25519"), ALICE),
     ("no access token and no at_hash", |d| d.access_token = None, ALICE),
+    ("azp of our own beside our own audience", |d| set(d, "azp", json!(CLIENT_ID)), ALICE),
     ("a session id of the provider", |d| set(d, "sid", json!("provider-session")), ALICE),
 ];
 
@@ -266,10 +262,37 @@ fn head(d: &mut Draft, name: &str, value: Value) {
     d.head(name, value);
 }
 
-/// The left half of the hash (OpenID Connect Core section 3.1.3.6).
-fn at_hash(d: &mut Draft, algorithm: &'static Algorithm) {
-    let hash = digest(algorithm, d.access_token.clone().unwrap().as_bytes());
+/// The left half of the hash that the algorithm signs (OpenID Connect Core section 3.1.3.6).
+fn at_hash(d: &mut Draft, signer: Signer, algorithm: &str, kid: &str) {
+    d.signed(signer, algorithm, kid);
+    let kind = match &algorithm[2..] {
+        "256" => &SHA256,
+        "384" => &SHA384,
+        _ => &SHA512,
+    };
+    let hash = digest(kind, d.access_token.clone().unwrap().as_bytes());
     d.set("at_hash", base64url(&hash.as_ref()[..hash.as_ref().len() / 2]));
+}
+
+/// Claims and header are filled up until the token has this length; the nonce of a login has 43 letters.
+fn grow_to(d: &mut Draft, length: usize) {
+    let nonce = d.claims.get("nonce").cloned();
+    if nonce.is_some() {
+        d.set("nonce", "n".repeat(43));
+    }
+    d.head("x", "").set("padding", "");
+    let missing = length - d.token().len();
+    // Three letters of text are four of base64url: what is left over goes into the header.
+    for (claims, header) in (0..8).map(|header| (missing * 3 / 4 - header, header)) {
+        d.set("padding", "x".repeat(claims)).head("x", "x".repeat(header));
+        if d.token().len() == length {
+            if let Some(nonce) = nonce {
+                d.set("nonce", nonce);
+            }
+            return;
+        }
+    }
+    panic!("no token has {length} bytes");
 }
 
 #[test]

@@ -172,7 +172,13 @@ fn the_callback_may_stand_at_the_start_page() {
     let answered = other.open(&world, &format!("/?code=good-code&state={}", again["state"]));
     assert_eq!(answered.location(), "http://localhost:5000/#/x");
     // Without an answer of the provider it is the start page as ever.
-    assert_eq!(Ask::get("/?code=x").navigation().of(&world).location(), "/oidc/login?next=%2F%3Fcode%3Dx");
+    for query in ["code=x", "state=x", "error=x", "x=state&y=code"] {
+        let next: String = url::form_urlencoded::byte_serialize(format!("/?{query}").as_bytes()).collect();
+        let answered = Ask::get(&format!("/?{query}")).navigation().of(&world);
+        assert_eq!(answered.location(), format!("/oidc/login?next={next}"));
+    }
+    let denied = other.open(&world, "/?error=access_denied&state=x");
+    assert_eq!(denied.location(), "http://localhost:5000/", "an answer to nobody, and somebody is signed in");
 }
 
 #[test]

@@ -226,59 +226,6 @@ fn a_sign_out_that_the_database_does_not_take_is_not_shown_as_done() {
 }
 
 #[test]
-fn changes_by_cookie_come_from_our_own_pages_only() {
-    let world = World::new();
-    let mut browser = Browser::signed_in(&world, Draft::id_token());
-    let own = "http://localhost:5000";
-    // (Sec-Fetch-Site, Origin, let in)
-    let rows: [(Option<&str>, Option<&str>, bool); 16] = [
-        (None, None, true),
-        (Some("same-origin"), Some(own), true),
-        (Some("same-origin"), None, true),
-        (Some("none"), None, true),
-        (None, Some(own), true),
-        (Some("cross-site"), Some("https://evil.example"), false),
-        (Some("same-site"), Some("http://localhost:6000"), false),
-        (Some("cross-site"), None, false),
-        (Some("cross-site"), Some(own), false),
-        (Some(""), Some(own), false),
-        (Some("Same-Origin"), Some(own), false),
-        (None, Some("null"), false),
-        (None, Some("https://localhost:5000"), false),
-        (None, Some("http://localhost:5000.evil.example"), false),
-        (None, Some("http://localhost"), false),
-        (None, Some(""), false),
-    ];
-    for method in ["POST", "PUT", "PATCH", "DELETE"] {
-        for path in ["/api/2.0/mlflow/runs/create", "/graphql", "/signup", "/oidc/logout"] {
-            if path == "/oidc/logout" && method != "POST" {
-                continue;
-            }
-            for (site, origin, good) in rows {
-                let mut ask = Ask::new(method, path);
-                ask = site.map_or(ask.clone(), |site| ask.fetch_site(site));
-                ask = origin.map_or(ask.clone(), |origin| ask.origin(origin));
-                let answered = browser.clone().send(&world, ask.clone());
-                if good && path == "/oidc/logout" {
-                    assert_eq!(answered.status(), 303, "{ask:?}");
-                    browser = Browser::signed_in(&world, Draft::id_token());
-                } else if good {
-                    assert_eq!(answered.username(), "alice@example.com", "{ask:?}");
-                } else {
-                    assert_eq!(answered.refusal(), (403, "cross_origin".to_owned()), "{ask:?}");
-                    assert_eq!(world.store.sessions().len(), 1, "{ask:?}");
-                }
-            }
-        }
-    }
-    let read = Ask::get("/api/x").fetch_site("cross-site").origin("https://evil.example");
-    assert_eq!(browser.send(&world, read).username(), "alice@example.com", "reading changes nothing");
-    // A bearer cannot be sent by another page's form, so it needs no such proof.
-    let bearer = Ask::post("/api/x").fetch_site("cross-site").bearer(&Draft::bearer().token());
-    assert_eq!(bearer.of(&world).username(), "alice@example.com");
-}
-
-#[test]
 fn the_id_token_of_a_login_is_worth_nothing_as_a_bearer() {
     // It may be found in the history of a browser or the log of a proxy (as id_token_hint); the session ends, it does not.
     let world = World::new();

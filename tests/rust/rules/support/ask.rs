@@ -1,7 +1,9 @@
 //! One request, and what was answered: every answer is held to the rules that hold for all of them.
 
 use super::world::World;
+use mlflow_oidc::app::answer;
 use mlflow_oidc::app::wire::{Decision, Reply, Request};
+use mlflow_oidc::config::Fault;
 use serde_json::Value;
 
 /// A request being written.
@@ -100,6 +102,11 @@ impl Ask {
     /// Lets the engine decide.
     pub fn of(&self, world: &World) -> Answered {
         self.held(world.app.decide(&self.request()))
+    }
+
+    /// Asks a server whose settings are wrong.
+    pub fn of_misconfigured(&self, faults: &[Fault]) -> Answered {
+        self.held(Decision::Reply(answer::misconfigured(&self.request(), faults)))
     }
 
     /// MLflow has found the password of this user right.

@@ -9,22 +9,12 @@ pub struct Draft {
     pub header: Map<String, Value>,
     pub claims: Map<String, Value>,
     pub signer: Signer,
-    /// The header as text, where a JSON value cannot say it (duplicate members).
-    pub header_text: Option<String>,
-    /// The claims as text.
-    pub claims_text: Option<String>,
-    /// The last touch, after signing.
-    pub finish: fn(String) -> String,
     /// The access token beside an ID token.
     pub access_token: Option<String>,
     /// The key set that the provider publishes; `None` is the usual one.
     pub keys: Option<Value>,
-    /// The metadata that the provider publishes; `None` is the usual one.
-    pub metadata: Option<Value>,
     /// Settings beside the usual ones.
     pub settings: Vec<(&'static str, &'static str)>,
-    /// What has happened before.
-    pub before: fn(&World),
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -40,14 +30,9 @@ impl Draft {
             header: object(json!({"alg": "RS256", "kid": "rsa"})),
             claims: object(claims),
             signer: Signer::Rsa,
-            header_text: None,
-            claims_text: None,
-            finish: |token| token,
             access_token: Some("opaque-access-token".to_owned()),
             keys: None,
-            metadata: None,
             settings: Vec::new(),
-            before: |_| {},
         }
     }
 
@@ -115,28 +100,16 @@ impl Draft {
         if self.claims.get("nonce") == Some(&Value::Null) {
             self.set("nonce", nonce);
         }
-        if let Some(text) = &mut self.claims_text {
-            *text = text.replace("NONCE", nonce);
-        }
         self
-    }
-
-    /// Header and claims as they are signed.
-    pub fn signing_input(&self) -> String {
-        let text = |given: &Option<String>, object: &Map<String, Value>| {
-            given.clone().unwrap_or_else(|| Value::Object(object.clone()).to_string())
-        };
-        let header = text(&self.header_text, &self.header);
-        let claims = text(&self.claims_text, &self.claims);
-        format!("{}.{}", base64url(header), base64url(claims))
     }
 
     /// The compact form.
     pub fn token(&self) -> String {
-        let input = self.signing_input();
+        let text = |object: &Map<String, Value>| Value::Object(object.clone()).to_string();
+        let input = format!("{}.{}", base64url(text(&self.header)), base64url(text(&self.claims)));
         let algorithm = self.header.get("alg").and_then(Value::as_str).unwrap_or("RS256");
         let signature = sign(&self.signer, algorithm, input.as_bytes());
-        (self.finish)(format!("{input}.{}", base64url(signature)))
+        format!("{input}.{}", base64url(signature))
     }
 
     /// The world that this token is shown to.
@@ -146,11 +119,7 @@ impl Draft {
             if let Some(keys) = &self.keys {
                 script.keys = super::ok(keys);
             }
-            if let Some(metadata) = &self.metadata {
-                script.metadata = super::ok(metadata);
-            }
         });
-        (self.before)(&world);
         world
     }
 }

@@ -19,6 +19,7 @@ pub struct Keys {
     pub rsa: RsaKeyPair,
     pub rsa_other: RsaKeyPair,
     pub p256: EcdsaKeyPair,
+    pub p256_other: EcdsaKeyPair,
     pub p384: EcdsaKeyPair,
     pub ed25519: Ed25519KeyPair,
 }
@@ -27,6 +28,7 @@ pub static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     rsa: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(),
     rsa_other: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(),
     p256: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
+    p256_other: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
     p384: EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap(),
     ed25519: Ed25519KeyPair::generate().unwrap(),
 });
@@ -37,6 +39,7 @@ pub enum Signer {
     Rsa,
     RsaOther,
     P256,
+    P256Other,
     P384,
     Ed25519,
     Hmac(Vec<u8>),
@@ -50,6 +53,10 @@ pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+pub fn unpadded_base64url(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
 /// Signs as `algorithm` asks; what has no such signature gets the usual one of its key.
 pub fn sign(signer: &Signer, algorithm: &str, message: &[u8]) -> Vec<u8> {
     let random = SystemRandom::new();
@@ -57,10 +64,15 @@ pub fn sign(signer: &Signer, algorithm: &str, message: &[u8]) -> Vec<u8> {
         Signer::Rsa => rsa(&KEYS.rsa, algorithm, message),
         Signer::RsaOther => rsa(&KEYS.rsa_other, algorithm, message),
         Signer::P256 => KEYS.p256.sign(&random, message).unwrap().as_ref().to_vec(),
+        Signer::P256Other => KEYS.p256_other.sign(&random, message).unwrap().as_ref().to_vec(),
         Signer::P384 => KEYS.p384.sign(&random, message).unwrap().as_ref().to_vec(),
         Signer::Ed25519 => KEYS.ed25519.sign(message).as_ref().to_vec(),
         Signer::Hmac(secret) => {
-            let kind = if algorithm == "HS512" { hmac::HMAC_SHA512 } else { hmac::HMAC_SHA256 };
+            let kind = match algorithm {
+                "HS384" => hmac::HMAC_SHA384,
+                "HS512" => hmac::HMAC_SHA512,
+                _ => hmac::HMAC_SHA256,
+            };
             hmac::sign(&hmac::Key::new(kind, secret), message).as_ref().to_vec()
         }
         Signer::Fixed(bytes) => bytes.clone(),
@@ -88,6 +100,7 @@ pub fn jwk(signer: &Signer, kid: &str) -> Value {
         Signer::Rsa => rsa_jwk(&KEYS.rsa, kid),
         Signer::RsaOther => rsa_jwk(&KEYS.rsa_other, kid),
         Signer::P256 => elliptic_jwk(&KEYS.p256, "P-256", kid),
+        Signer::P256Other => elliptic_jwk(&KEYS.p256_other, "P-256", kid),
         Signer::P384 => elliptic_jwk(&KEYS.p384, "P-384", kid),
         Signer::Ed25519 => json!({
             "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": base64url(KEYS.ed25519.public_key()),

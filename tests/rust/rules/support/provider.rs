@@ -5,12 +5,14 @@ use super::world::ISSUER;
 use mlflow_oidc::oidc::message::{Request, Response};
 use mlflow_oidc::ports::{Transport, TransportFault};
 use serde_json::{Value, json};
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex};
 
 /// The scripted transport.
 pub struct FakeProvider {
     script: Mutex<Script>,
     asked: Mutex<Vec<Request>>,
+    /// While this is true, the token endpoint does not answer.
+    held: (Mutex<bool>, Condvar),
 }
 
 #[derive(Clone)]
@@ -70,12 +72,18 @@ impl Script {
 
 impl FakeProvider {
     pub fn new() -> Self {
-        Self { script: Mutex::new(Script::good()), asked: Mutex::default() }
+        Self { script: Mutex::new(Script::good()), asked: Mutex::default(), held: Default::default() }
     }
 
     /// Changes what is answered from now on.
     pub fn change(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().unwrap());
+    }
+
+    /// Whoever asks the token endpoint is kept waiting, or let go.
+    pub fn hold(&self, holds: bool) {
+        *self.held.0.lock().unwrap() = holds;
+        self.held.1.notify_all();
     }
 
     /// Everything goes wrong on the way from now on.
@@ -104,6 +112,10 @@ impl FakeProvider {
 impl Transport for FakeProvider {
     fn send(&self, request: &Request) -> Answer {
         self.asked.lock().unwrap().push(request.clone());
+        if request.url.ends_with("/token") {
+            let held = self.held.0.lock().unwrap();
+            drop(self.held.1.wait_while(held, |held| *held).unwrap());
+        }
         let script = self.script.lock().unwrap().clone();
         match request.url.strip_prefix(ISSUER) {
             Some("/.well-known/openid-configuration") => script.metadata,

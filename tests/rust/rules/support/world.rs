@@ -31,12 +31,25 @@ impl Clock for FakeClock {
     }
 }
 
-/// No two draws are alike, and none is by chance.
-struct Counting(AtomicU64);
+/// No two draws are alike, and none is by chance. It may have an end.
+pub struct Counting {
+    count: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Counting {
+    /// From now on there is no chance at all.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+    }
+}
 
 impl Entropy for Counting {
     fn fill(&self, out: &mut [u8]) -> Result<(), Error> {
-        let count = self.0.fetch_add(1, Ordering::SeqCst);
+        if self.ended.load(Ordering::SeqCst) {
+            return Err(Error::internal("no chance"));
+        }
+        let count = self.count.fetch_add(1, Ordering::SeqCst);
         let seed = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &count.to_be_bytes());
         for (place, byte) in out.iter_mut().zip(seed.as_ref().iter().cycle()) {
             *place = *byte;
@@ -126,6 +139,7 @@ impl Log for Lines {
 pub struct World {
     pub app: Arc<App>,
     pub clock: Arc<FakeClock>,
+    pub chance: Arc<Counting>,
     pub provider: Arc<FakeProvider>,
     pub store: Arc<MemoryStore>,
     pub users: Arc<MemoryUsers>,
@@ -171,6 +185,11 @@ impl World {
         Self::build(parse(settings, facts).unwrap(), Arc::default(), Arc::default())
     }
 
+    /// Settings that may be wrong.
+    pub fn try_with(settings: &[(&str, &str)]) -> Result<Self, Vec<Fault>> {
+        Ok(Self::build(parse(settings, &facts())?, Arc::default(), Arc::default()))
+    }
+
     /// Another engine on the same tables: another worker, or the same server with other settings.
     pub fn beside(&self, settings: &[(&str, &str)]) -> Self {
         Self::build(parse(settings, &facts()).unwrap(), Arc::clone(&self.store), Arc::clone(&self.users))
@@ -178,13 +197,14 @@ impl World {
 
     fn build(config: Config, store: Arc<MemoryStore>, users: Arc<MemoryUsers>) -> Self {
         let clock = Arc::new(FakeClock(AtomicI64::new(NOW)));
+        let chance = Arc::new(Counting { count: AtomicU64::new(next_seed()), ended: AtomicBool::new(false) });
         let provider = Arc::new(FakeProvider::new());
         let refresher = Rounds::new(App::refresh);
         let clerk = Rounds::new(App::attend);
         let log = Arc::new(Lines::default());
         let world = ports::World {
             clock: Arc::clone(&clock) as _,
-            entropy: Arc::new(Counting(AtomicU64::new(next_seed()))),
+            entropy: Arc::clone(&chance) as _,
             transport: Arc::clone(&provider) as _,
             store: Arc::clone(&store) as _,
             users: Arc::clone(&users) as _,
@@ -195,7 +215,7 @@ impl World {
         let app = Arc::new(App::new(config, world).unwrap());
         refresher.app.set(Arc::downgrade(&app)).unwrap();
         clerk.app.set(Arc::downgrade(&app)).unwrap();
-        Self { app, clock, provider, store, users, refresher, clerk, log }
+        Self { app, clock, chance, provider, store, users, refresher, clerk, log }
     }
 }
 

@@ -1,0 +1,272 @@
+//! The places where a row is tried: what is done there, and what is expected beside the code.
+
+use super::case::Case;
+use super::held::{self, Form};
+use super::table::status_of;
+use super::token::{self, Kind};
+use super::values::percent_encoded;
+use crate::support::{Answered, Ask, Browser};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mlflow_oidc::app::wire::Decision;
+use mlflow_oidc::error::{Code, Party};
+
+const PATH: &str = "/api/2.0/mlflow/experiments/search?max_results=1";
+
+/// One place.
+pub struct Place {
+    pub name: &'static str,
+    /// The members of a row that mean something here.
+    pub members: &'static [&'static [&'static str]],
+    pub run: fn(&mut Case<'_>) -> Result<(), String>,
+}
+
+const TOKENS: &[&str] = &["access_token", "token_answer", "drop_token_answer"];
+const USERINFO: &[&str] = &["userinfo", "drop_userinfo"];
+const COOKIE: &[&str] = &["cookie", "cookie_finish", "request", "changes"];
+
+pub const PLACES: &[Place] = &[
+    Place { name: "bearer", members: &[token::MEMBERS], run: bearer },
+    Place { name: "id_token", members: &[token::MEMBERS, TOKENS], run: login },
+    Place { name: "token_answer", members: &[token::MEMBERS, TOKENS], run: login },
+    Place { name: "userinfo", members: &[token::MEMBERS, TOKENS, USERINFO], run: userinfo },
+    Place { name: "logout_token", members: &[token::MEMBERS], run: logout_token },
+    Place { name: "keys", members: &[token::MEMBERS], run: bearer },
+    Place { name: "metadata", members: &[token::MEMBERS], run: metadata },
+    Place { name: "callback", members: &[&["query"]], run: callback },
+    Place { name: "cookie", members: &[COOKIE], run: cookie },
+    Place { name: "next", members: &[&["next"]], run: next },
+    Place { name: "request", members: &[&["request"]], run: request },
+];
+
+/// The place of that name.
+pub fn place(name: &str) -> &'static Place {
+    PLACES.iter().find(|place| place.name == name).unwrap_or_else(|| panic!("no place is called {name}"))
+}
+
+/// The status of the code, unless the row says another one.
+fn status(case: &Case<'_>) -> u16 {
+    let told = case.row.get("status").map(|status| u16::try_from(status.as_u64().unwrap()).unwrap());
+    told.unwrap_or_else(|| status_of(case.row.code()))
+}
+
+/// The same at the end of a login: a bad token that the provider itself has sent is no 401.
+fn status_of_login(case: &Case<'_>) -> u16 {
+    if case.row.code().starts_with("token_") && case.row.get("status").is_none() {
+        return 502;
+    }
+    status(case)
+}
+
+fn bearer(case: &mut Case<'_>) -> Result<(), String> {
+    case.prepare();
+    let token = token::spoilt(case.row, Kind::Bearer, &case.names);
+    let before = case.tables();
+    let answered = Ask::get(PATH).bearer(&token).of(&case.world);
+    held::outcome(&answered, status(case), case.row.code(), Form::Json)?;
+    held::no_cookie(&answered)?;
+    held::tables(case, &before)?;
+    held::no_leak(case, &[&token], &answered)
+}
+
+fn metadata(case: &mut Case<'_>) -> Result<(), String> {
+    bearer(case)?;
+    let answered = case.browser.open(&case.world, "/oidc/login?next=/&go=1");
+    held::outcome(&answered, status(case), case.row.code(), Form::Page)?;
+    held::no_cookie(&answered)?;
+    // Whatever such a document points to may be anybody's.
+    let asked = case.world.provider.asked();
+    match asked.iter().find(|request| !request.url.ends_with("/.well-known/openid-configuration")) {
+        Some(request) => Err(format!("{} was asked", request.url)),
+        None => Ok(()),
+    }
+}
+
+fn login(case: &mut Case<'_>) -> Result<(), String> {
+    case.begin();
+    case.prepare();
+    let id_token = token::spoilt(case.row, Kind::Id, &case.names);
+    end_login(case, id_token)
+}
+
+fn userinfo(case: &mut Case<'_>) -> Result<(), String> {
+    case.begin();
+    case.prepare();
+    let id_token = token::spoilt(case.row, Kind::BareId, &case.names);
+    case.script_userinfo();
+    end_login(case, id_token)?;
+    match case.world.provider.count("/userinfo") {
+        1 => Ok(()),
+        count => Err(format!("userinfo was asked {count} times")),
+    }
+}
+
+fn end_login(case: &mut Case<'_>, id_token: String) -> Result<(), String> {
+    case.script_token_answer(id_token.clone());
+    let before = case.tables();
+    let path = format!("/oidc/callback?code=good-code&state={}", case.names.get("state"));
+    let answered = case.browser.open(&case.world, &path);
+    held::outcome(&answered, status_of_login(case), case.row.code(), Form::Page)?;
+    held::tables(case, &before)?;
+    held::no_leak(case, &[&id_token], &answered)?;
+    held::used_up(case, &path)
+}
+
+fn logout_token(case: &mut Case<'_>) -> Result<(), String> {
+    if case.row.get("before").is_none() {
+        case.sign_in();
+    }
+    case.prepare();
+    let token = token::spoilt(case.row, Kind::Logout, &case.names);
+    let before = case.tables();
+    let form = format!("logout_token={}", percent_encoded(&token));
+    let answered = Ask::post("/oidc/backchannel-logout").body(&form).of(&case.world);
+    let code = Code::ALL.iter().find(|code| code.name() == case.row.code()).unwrap();
+    // Back-Channel Logout 1.0 section 2.8.
+    let expected = if code.party() == Party::Caller { 400 } else { status(case) };
+    held::outcome(&answered, expected, case.row.code(), Form::Json)?;
+    held::no_cookie(&answered)?;
+    held::tables(case, &before)?;
+    held::no_leak(case, &[&token], &answered)
+}
+
+fn callback(case: &mut Case<'_>) -> Result<(), String> {
+    case.begin();
+    let before_all = case.browser.clone();
+    case.prepare();
+    let query = case.row.get("query").map_or_else(
+        || format!("code=good-code&state={}", case.names.get("state")),
+        |query| case.names.text(query),
+    );
+    let before = case.tables();
+    let exchanges = case.world.provider.count("/token");
+    let path = format!("/oidc/callback?{query}");
+    let mut browser = case.bringer.clone().unwrap_or_else(|| case.browser.clone());
+    let answered = browser.open(&case.world, &path);
+    held::outcome(&answered, status(case), case.row.code(), Form::Page)?;
+    held::tables(case, &before)?;
+    held::no_leak(case, &[], &answered)?;
+    if case.world.provider.count("/token") != exchanges {
+        return Err("a code went to the token endpoint".to_owned());
+    }
+    case.let_the_crowd_go();
+    let spent_nothing = ["callback_malformed", "login_unknown", "provider_busy"];
+    if !spent_nothing.contains(&case.row.code()) {
+        case.browser = browser;
+        return held::used_up(case, &path);
+    }
+    held::no_cookie(&answered)?;
+    if case.browser.cookie == before_all.cookie {
+        let ended = case.come_back_well();
+        if ended.status() != 302 {
+            return Err(format!("the login that was begun is not good any more: {:?}", ended.outcome()));
+        }
+    }
+    Ok(())
+}
+
+fn cookie(case: &mut Case<'_>) -> Result<(), String> {
+    if case.row.get("before").is_none() {
+        case.sign_in();
+    }
+    case.prepare();
+    let edits = case.row.list("cookie_finish").iter();
+    let value = edits.fold(case.names.get("cookie_value").to_owned(), |old, edit| {
+        token::edited(&old, &case.names.value(edit))
+    });
+    let name = case.names.get("cookie").split_once('=').unwrap().0.to_owned();
+    case.names.set("cookie", format!("{name}={value}"));
+    case.names.set("cookie_value", value.clone());
+    let header = case
+        .row
+        .get("cookie")
+        .map_or_else(|| case.names.get("cookie").to_owned(), |header| case.names.text(header));
+    let before = case.tables();
+    let answered = asked(case, |ask| ask.cookie(&header));
+    held::outcome(&answered, status(case), case.row.code(), Form::Json)?;
+    held::no_cookie(&answered)?;
+    held::tables(case, &before)?;
+    held::no_leak(case, &[&value], &answered)
+}
+
+fn request(case: &mut Case<'_>) -> Result<(), String> {
+    case.prepare();
+    let before = case.tables();
+    let answered = asked(case, |ask| ask);
+    let form = if is_page(case) { Form::Page } else { Form::Json };
+    held::outcome(&answered, status(case), case.row.code(), form)?;
+    held::no_cookie(&answered)?;
+    held::tables(case, &before)?;
+    held::no_leak(case, &[], &answered)
+}
+
+/// A request of a row whose settings nothing can be done with.
+pub fn misconfigured(
+    case_row: &super::table::Row,
+    faults: &[mlflow_oidc::config::Fault],
+) -> Result<(), String> {
+    let answered = ask(case_row, &super::values::Names::new()).of_misconfigured(faults);
+    held::outcome(&answered, status_of("configuration"), case_row.code(), Form::Json)
+}
+
+fn is_page(case: &Case<'_>) -> bool {
+    case.row.get("request").is_some_and(|request| request["headers"]["sec-fetch-mode"] == "navigate")
+}
+
+/// The row's request, let through MLflow's own check of passwords where it has to be.
+fn asked(case: &Case<'_>, with: impl Fn(Ask) -> Ask) -> Answered {
+    let ask = with(ask(case.row, &case.names));
+    let answered = ask.of(&case.world);
+    if let Decision::Basic { authorization } = &answered.0
+        && case.has_password
+    {
+        let encoded = authorization.split_once(' ').unwrap().1;
+        let pair = String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap();
+        return ask.with_right_password(&case.world, pair.split_once(':').unwrap().0);
+    }
+    answered
+}
+
+fn ask(row: &super::table::Row, names: &super::values::Names) -> Ask {
+    let member = |name: &str| row.get("request").and_then(|request| request.get(name));
+    if let Some(request) = row.get("request") {
+        for name in request.as_object().unwrap().keys() {
+            let known = ["method", "path", "headers", "body"];
+            assert!(known.contains(&name.as_str()), "'{name}' in request");
+        }
+    }
+    let method = member("method").map_or("GET", |method| method.as_str().unwrap());
+    let path = member("path").map_or_else(|| PATH.to_owned(), |path| names.text(path));
+    let mut ask = Ask::new(method, &path);
+    for (name, value) in member("headers").and_then(serde_json::Value::as_object).into_iter().flatten() {
+        let value = names.text(value);
+        ask = match name.as_str() {
+            "authorization" => ask.authorization(&value),
+            "x-mlflow-authorization" => ask.gateway_authorization(&value),
+            "accept" => ask.accept(&value),
+            "sec-fetch-mode" => ask.fetch_mode(&value),
+            "sec-fetch-site" => ask.fetch_site(&value),
+            "origin" => ask.origin(&value),
+            "host" => ask.host(&value),
+            // Nothing else of a request comes into the core.
+            _ => ask,
+        };
+    }
+    match member("body") {
+        Some(body) => ask.body(&names.text(body)),
+        None => ask,
+    }
+}
+
+fn next(case: &mut Case<'_>) -> Result<(), String> {
+    let next = percent_encoded(&case.names.text(case.row.get("next").unwrap()));
+    let answered = Browser::default().open(&case.world, &format!("/oidc/login?next={next}"));
+    if answered.status() != 200 || case.row.code() != "start_page" {
+        return Err(format!("{:?}", answered.outcome()));
+    }
+    held::no_cookie(&answered)?;
+    if !answered.body().contains("href=\"/oidc/login?next=%2F&amp;go=1\"") {
+        return Err(format!("the page leads elsewhere: {}", answered.body()));
+    }
+    Ok(())
+}
