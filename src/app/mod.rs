@@ -86,9 +86,10 @@ impl App {
         }
     }
 
-    /// One round of the refresher: fetches metadata and keys that are due. Returns how long it may sleep. It blocks.
+    /// One round of the refresher: fetches metadata and keys that are due, and looks whether logins can end again. Returns
+    /// how long it may sleep. It blocks.
     pub fn refresh(&self) -> Duration {
-        provider::refresh(self)
+        provider::refresh(self).min(exchange::look(self))
     }
 
     /// One round of the clerk: makes the tables, and writes what the event loop could not wait for. It blocks.

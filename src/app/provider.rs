@@ -217,7 +217,8 @@ pub fn refresh(app: &App) -> Duration {
     sleep
 }
 
-fn until(time: i64, now: i64) -> Duration {
+/// The pause until a moment, a second at least. Times in seconds.
+pub fn until(time: i64, now: i64) -> Duration {
     Duration::from_secs(time.saturating_sub(now).max(1).unsigned_abs())
 }
 

@@ -72,6 +72,9 @@ impl HttpTransport {
                 .body(form.expose().to_owned()),
         };
         builder = builder.header(ACCEPT, "application/json");
+        if let Some(within) = request.within {
+            builder = builder.timeout(within.min(self.timeout));
+        }
         if let Some(authorization) = &request.authorization {
             let mut value = HeaderValue::from_str(authorization.expose())
                 .map_err(|_| TransportFault("our credentials do not fit a header".to_owned()))?;

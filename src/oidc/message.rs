@@ -3,6 +3,7 @@
 use crate::error::{Code, Error, Result};
 use crate::jose::{Object, json};
 use crate::secret::Secret;
+use std::time::Duration;
 
 /// What is sent.
 #[derive(Clone, Debug)]
@@ -13,12 +14,14 @@ pub struct Request {
     pub form: Option<Secret>,
     /// The `Authorization` header.
     pub authorization: Option<Secret>,
+    /// How long the answer may take where that is less than usual.
+    pub within: Option<Duration>,
 }
 
 impl Request {
     /// A plain GET of JSON.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { url: url.into(), form: None, authorization: None }
+        Self { url: url.into(), form: None, authorization: None, within: None }
     }
 }
 

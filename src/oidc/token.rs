@@ -61,9 +61,9 @@ pub fn request(metadata: &Metadata, exchange: &CodeExchange<'_>) -> Result<Reque
         }
     }
     Ok(Request {
-        url: metadata.token_endpoint.clone(),
         form: Some(Secret::new(form.finish())),
         authorization,
+        ..Request::get(metadata.token_endpoint.as_str())
     })
 }
 

@@ -29,52 +29,104 @@ fn mend(world: &World, login: &(Browser, Asked)) {
 
 const AWAY: (u16, &str) = (503, "provider_unreachable");
 
+/// How often the token endpoint was asked to end a login, and how often it was only looked at.
+fn asked(world: &World) -> (usize, usize) {
+    let asked = world.provider.asked();
+    let (logins, looks): (Vec<_>, Vec<_>) =
+        asked.iter().filter(|request| request.url.ends_with("/token")).partition(|r| r.form.is_some());
+    // A look takes neither a thread of MLflow's nor a secret.
+    assert!(looks.iter().all(|look| look.authorization.is_none() && look.within.is_some()));
+    (logins.len(), looks.len())
+}
+
 #[test]
 fn after_one_that_hung_the_others_are_answered_at_once_and_lose_nothing() {
     let world = World::new();
     let mut logins = begun(&world, 40);
     world.provider.change(|script| script.token = down());
+    let woken = world.refresher.woken.load(std::sync::atomic::Ordering::SeqCst);
     for login in &mut logins {
         let (status, code) = come_back(&world, login);
         assert_eq!((status, code.as_str()), AWAY);
     }
-    assert_eq!(world.provider.count("/token"), 1, "the provider was asked once");
-    // The first login was spent. The others are good as soon as the provider is.
-    world.clock.forward(2);
+    assert_eq!(asked(&world), (1, 0), "the provider was asked once");
+    assert_eq!(world.refresher.woken.load(std::sync::atomic::Ordering::SeqCst), woken + 1);
+    // The first login was spent. The others are good as soon as somebody answers again.
     assert!(logins[0].0.cookie.is_none());
     mend(&world, &logins[7]);
-    assert_eq!(come_back(&world, &mut logins[7]).0, 302);
-    mend(&world, &logins[8]);
-    assert_eq!(come_back(&world, &mut logins[8]).0, 302);
+    assert_eq!(come_back(&world, &mut logins[7]).0, 503);
+    world.clock.forward(2);
+    world.refresher.run();
+    assert_eq!(asked(&world), (1, 1));
+    for number in [7, 8] {
+        mend(&world, &logins[number]);
+        assert_eq!(come_back(&world, &mut logins[number]).0, 302);
+    }
 }
 
 #[test]
-fn one_at_a_time_goes_to_see_and_the_pauses_grow_to_eight_seconds() {
+fn the_refresher_goes_to_see_and_the_pauses_grow_to_eight_seconds() {
     let world = World::new();
     let mut logins = begun(&world, 60).into_iter();
     world.provider.change(|script| script.token = down());
-    let mut asked_at = Vec::new();
+    let mut looked_at = Vec::new();
     for second in 0..40 {
-        let before = world.provider.count("/token");
+        let before = asked(&world).1;
         come_back(&world, &mut logins.next().unwrap());
-        if world.provider.count("/token") > before {
-            asked_at.push(second);
+        let sleep = world.refresher.run();
+        assert!(sleep <= std::time::Duration::from_secs(8), "{sleep:?}");
+        if asked(&world).1 > before {
+            looked_at.push(second);
         }
         world.clock.forward(1);
     }
-    assert_eq!(asked_at, [0, 2, 6, 14, 22, 30, 38]);
-    // Once it answers, the next trouble begins anew.
+    assert_eq!(looked_at, [2, 6, 14, 22, 30, 38]);
+    assert_eq!(asked(&world).0, 1, "no login was lost to it");
+    // A login that ends well ends the trouble, and the next one begins anew.
     world.clock.forward(8);
     let mut good = logins.next().unwrap();
     mend(&world, &good);
+    world.refresher.run();
     assert_eq!(come_back(&world, &mut good).0, 302);
+    assert!(world.refresher.run() > std::time::Duration::from_secs(60));
     world.provider.change(|script| script.token = down());
-    let count = world.provider.count("/token");
     come_back(&world, &mut logins.next().unwrap());
-    come_back(&world, &mut logins.next().unwrap());
-    world.clock.forward(2);
-    come_back(&world, &mut logins.next().unwrap());
-    assert_eq!(world.provider.count("/token"), count + 2);
+    assert_eq!(world.refresher.run(), std::time::Duration::from_secs(2));
+}
+
+#[test]
+fn an_answer_to_a_look_is_not_yet_the_end_of_the_trouble() {
+    // The provider answers a GET, and hangs when it shall end a login: the pauses go on growing.
+    let world = World::new();
+    let mut logins = begun(&world, 4).into_iter();
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        world.provider.change(|script| script.token = down());
+        come_back(&world, &mut logins.next().unwrap());
+        let pause = world.refresher.run();
+        pauses.push(pause.as_secs());
+        world.clock.forward(8);
+        world.provider.change(|script| script.token = ok(&json!({})));
+        world.refresher.run();
+    }
+    assert_eq!(pauses, [2, 4, 8, 8]);
+}
+
+#[test]
+fn where_nobody_answers_a_look_a_login_goes_to_see_every_two_minutes() {
+    let world = World::new();
+    let mut logins = begun(&world, 400).into_iter();
+    world.provider.change(|script| script.token = down());
+    let mut sent_at = Vec::new();
+    for second in 0..365 {
+        let before = asked(&world).0;
+        come_back(&world, &mut logins.next().unwrap());
+        if asked(&world).0 > before {
+            sent_at.push(second);
+        }
+        world.clock.forward(1);
+    }
+    assert_eq!(sent_at, [0, 120, 240, 360]);
 }
 
 #[test]
