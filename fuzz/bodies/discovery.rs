@@ -73,6 +73,7 @@ fn check(issuer: &str, metadata: &Metadata) {
 }
 
 fn check_endpoint(issuer: &str, endpoint: &str) {
+    told::address(endpoint);
     let url = Url::parse(endpoint).expect("an accepted address is one");
     let here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -126,7 +126,7 @@ fn judge(given: &Given<'_>, input: &[u8]) -> Vec<String> {
     match parse(&raw, &given.facts) {
         Ok(config) => {
             assert!(raw.faults.is_empty(), "faults are forgotten");
-            assert!(config.issuer.to_ascii_lowercase().starts_with("http"), "{:?}", config.issuer);
+            told::address(&config.issuer);
             assert!(!config.client_id.is_empty());
             assert!(!config.session_secrets.is_empty(), "nothing seals");
             assert!(
@@ -137,6 +137,8 @@ fn judge(given: &Given<'_>, input: &[u8]) -> Vec<String> {
             assert!((0..=300).contains(&config.session_cache) && (1..=60).contains(&config.http_timeout));
             assert!(config.scopes.split_whitespace().any(|scope| scope == "openid"));
             if let Some(site) = &config.place.site {
+                told::address(&site.origin);
+                told::address(&site.redirect_uri);
                 assert!(!site.base.ends_with('/') && config.place.callback.starts_with('/'), "{site:?}");
             }
             lines.push(format!("{config:?}"));

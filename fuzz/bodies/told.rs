@@ -26,6 +26,14 @@ pub fn line(text: &str, input: &[u8]) {
     }
 }
 
+/// Holds an accepted address to what an address is for every reader (RFC 3986), not for a forgiving one.
+pub fn address(text: &str) {
+    let lower = text.to_ascii_lowercase();
+    let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
+    assert!(host.is_some_and(|host| !host.is_empty() && !host.starts_with('/')), "{text:?}");
+    assert!(!text.contains(|c: char| c == '\\' || c.is_control() || c.is_whitespace()), "{text:?}");
+}
+
 /// Whether `part` stands somewhere in `whole`.
 pub fn contains(whole: &[u8], part: &[u8]) -> bool {
     whole.windows(part.len().max(1)).any(|window| window == part)

@@ -34,8 +34,8 @@ fn checked(next: &str, site: &Site) -> Option<String> {
     if path.starts_with("//") || !below.starts_with('/') || below.starts_with("//") {
         return None;
     }
-    // MLflow decodes a path before it looks for a route, and proxies resolve dots and merge slashes after that: to them
-    // `/%6fidc/logout` and `/x%2f..%2foidc/logout` are endpoints of ours, and `/..%2fother` is beside the base.
+    // MLflow decodes a path before it looks for a route, and proxies resolve dots and merge slashes after that: to the one
+    // or the other `/%6fidc/logout` and `/x%2f..%2foidc/logout` are endpoints of ours, and `/..%2fother` is beside the base.
     let decoded = percent_decode_str(below).decode_utf8_lossy();
     let mut read = Vec::new();
     for segment in decoded.split(['/', '\\']) {
@@ -48,7 +48,7 @@ fn checked(next: &str, site: &Site) -> Option<String> {
         }
     }
     // Coming back to our own endpoints would go round in circles or sign out.
-    if read.first() == Some(&"oidc") {
+    if read.first() == Some(&"oidc") || decoded == "/oidc" || decoded.starts_with("/oidc/") {
         return None;
     }
     let mut kept = path.to_owned();

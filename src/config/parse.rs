@@ -6,7 +6,7 @@ use super::site::{CALLBACK, Place, Site};
 use super::{Config, Facts};
 use crate::error::quote;
 use crate::identity::{Rules, plain};
-use crate::oidc::discovery::is_plain_loopback;
+use crate::oidc::discovery::{is_plain_loopback, parse_address};
 use crate::secret::Secret;
 use url::Url;
 
@@ -174,8 +174,8 @@ impl<'r> Reader<'r> {
         let value = self.given(name)?;
         let expected =
             "an absolute address with https (http only on loopback), without credentials, query or fragment";
-        match Url::parse(value) {
-            Ok(url)
+        match parse_address(value) {
+            Some(url)
                 if (url.scheme() == "https" || is_plain_loopback(&url))
                     && url.username().is_empty()
                     && url.password().is_none()

@@ -95,7 +95,7 @@ pub fn judge(issuer: &str, response: &Response) -> Result<Metadata> {
 /// # Errors
 /// `provider_answer`.
 pub fn check_endpoint(name: &'static str, address: &str, issuer: &str) -> Result<String> {
-    let url = Url::parse(address).map_err(|_| fault(name, "an absolute address", &quote(address)))?;
+    let url = parse_address(address).ok_or_else(|| fault(name, "an absolute address", &quote(address)))?;
     let issuer_is_plain = issuer.starts_with("http://");
     if !(url.scheme() == "https" || (is_plain_loopback(&url) && issuer_is_plain)) {
         return Err(fault(name, "https (http only for a provider on loopback)", &quote(address)));
@@ -104,6 +104,15 @@ pub fn check_endpoint(name: &'static str, address: &str, issuer: &str) -> Result
         return Err(fault(name, "an address without credentials or fragment", "one with them"));
     }
     Ok(address.to_owned())
+}
+
+/// An absolute address as it stands, without what browsers forgive. They drop control characters and spaces, read a
+/// backslash as a slash and `https:host` as `https://host`: a text that two readers take for two addresses is none.
+pub fn parse_address(address: &str) -> Option<Url> {
+    let odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
+    let (scheme, rest) = address.split_once("://")?;
+    let written_out = scheme.chars().all(|c| c.is_ascii_alphanumeric()) && !rest.starts_with('/');
+    if written_out && !address.contains(odd) { Url::parse(address).ok() } else { None }
 }
 
 /// `http` to this machine itself: the one place where TLS is not asked for.

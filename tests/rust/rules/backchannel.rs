@@ -106,18 +106,34 @@ fn a_logout_token_is_good_for_two_minutes_with_or_without_an_end() {
 #[test]
 fn a_logout_token_may_be_written_in_several_ways() {
     let ways: [fn(&mut Draft); 9] = [
-        |d| drop(d.header.remove("typ")),
-        |d| drop(d.head("typ", "JWT")),
-        |d| drop(d.head("typ", "LOGOUT+JWT")),
-        |d| drop(d.head("typ", "application/logout+jwt")),
-        |d| drop(d.set("aud", json!(["other-client", "mlflow"]))),
-        |d| drop(d.set("nbf", crate::support::NOW)),
-        |d| drop(d.signed(crate::support::Signer::P256, "ES256", "p256")),
+        |d| {
+            d.header.remove("typ");
+        },
+        |d| {
+            d.head("typ", "JWT");
+        },
+        |d| {
+            d.head("typ", "LOGOUT+JWT");
+        },
+        |d| {
+            d.head("typ", "application/logout+jwt");
+        },
+        |d| {
+            d.set("aud", json!(["other-client", "mlflow"]));
+        },
+        |d| {
+            d.set("nbf", crate::support::NOW);
+        },
+        |d| {
+            d.signed(crate::support::Signer::P256, "ES256", "p256");
+        },
         |d| {
             let event = "http://schemas.openid.net/event/backchannel-logout";
             d.set("events", json!({"urn:example:more": 1, event: {"more": true}}));
         },
-        |d| drop(d.drop("sid")),
+        |d| {
+            d.drop("sid");
+        },
     ];
     for (number, way) in ways.iter().enumerate() {
         let world = World::new();

@@ -298,6 +298,16 @@ fn the_issuer_is_an_address_with_tls_or_on_this_machine() {
         "https://a.example#x",
         "http://localhost.evil.example",
         "https://a.example/.well-known/openid-configuration",
+        // What browsers forgive: the provider would call itself something else, and no login would ever work.
+        "https:a.example",
+        "https:/a.example",
+        "https:///a.example",
+        "https:\\\\a.example",
+        "https://a.example\\x",
+        "https://a.\texample",
+        "https://a.example/x\ny",
+        "https://a.example/x y",
+        "\u{0}https://a.example",
     ] {
         assert_eq!(keys_of(parse(&[("OIDC_ISSUER_URL", bad)], &facts())), set(&["OIDC_ISSUER_URL"]), "{bad}");
     }

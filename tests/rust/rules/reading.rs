@@ -145,7 +145,7 @@ fn why_no_key_of_a_set_can_be_used_is_said() {
     assert_eq!(found(json!({"keys": []})), "'an empty list'");
     let unusable = json!({"keys": [7, {"kty": "EC", "crv": "P-521"}]});
     let why = "'key 0: it is not an object; key 1: its curve is not P-256 or P-384'";
-    assert_eq!(found(unusable), why.replace("'", "\'").replacen("\\'", "'", 1));
+    assert_eq!(found(unusable), why);
 }
 
 #[test]

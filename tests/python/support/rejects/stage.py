@@ -38,7 +38,7 @@ class Stage:
     def __init__(self, make: MakeServer, version: str) -> None:
         self.provider = RowProvider().start()
         arguments = [*_ARGUMENTS, *_ROOM[version.startswith("3.")]]
-        self.engines = Engines(make, version, "http://127.0.0.1:9/r/0", arguments)
+        self.engines = Engines(make, version, "http://127.0.0.1:9/r/0", arguments=arguments)
         self.server = self.engines.server
         self.issuer: Issuer = self.provider.new_issuer()
         self._state: str | None = None

@@ -227,7 +227,7 @@ fn model(claims: &Object, now: i64, skew: i64) -> Result<i64, Code> {
     let time = |name: &str| match claims.get(name) {
         None => Ok(None),
         Some(value) => match value.as_i64() {
-            Some(time) if time >= 0 && time < 253_402_300_800 => Ok(Some(i128::from(time))),
+            Some(time) if (0..253_402_300_800).contains(&time) => Ok(Some(i128::from(time))),
             _ => Err(Code::TokenClaim),
         },
     };
