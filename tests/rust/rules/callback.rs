@@ -190,17 +190,16 @@ fn the_secret_is_sent_as_the_provider_wants_it() {
     /// What the provider offers, settings, whether the secret is in the header, whether it is in the form.
     type Row = (serde_json::Value, Vec<(&'static str, &'static str)>, bool, bool);
     let odd = ("OIDC_CLIENT_SECRET", "a:b c+ä-0123456789");
-    let rows: [Row; 5] = [
+    let public = || vec![("OIDC_CLIENT_SECRET", ""), ("OIDC_SESSION_SECRET", "0123456789abcdef")];
+    let rows: [Row; 7] = [
         (json!(["client_secret_post"]), vec![], false, true),
         (json!(["client_secret_post", "client_secret_basic"]), vec![], true, false),
         (serde_json::Value::Null, vec![], true, false),
         (json!(["client_secret_basic"]), vec![odd], true, false),
-        (
-            json!(["client_secret_basic"]),
-            vec![("OIDC_CLIENT_SECRET", ""), ("OIDC_SESSION_SECRET", "0123456789abcdef")],
-            false,
-            false,
-        ),
+        // A public client has PKCE alone, whether the provider lists that or not.
+        (json!(["client_secret_basic"]), public(), false, false),
+        (json!(["none"]), public(), false, false),
+        (json!(["private_key_jwt"]), public(), false, false),
     ];
     for (offered, settings, header, posted) in rows {
         let world = World::with(&settings);
