@@ -2,82 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from support import venvs
+from support.chromium import faults_of, log_in, shoot
 from support.provider import Provider
 from support.server import MakeServer, MlflowServer, settings_for
 
-CHROMIUM = Path("/usr/bin/chromium")
-SCREENSHOTS = venvs.REPOSITORY / "build" / "screenshots"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 Person = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        told = f"no {CHROMIUM}: `apt-get install chromium` puts it there"
-        if os.environ.get("CI") == "true":
-            pytest.fail(told)
-        pytest.skip(told)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
 def mlflow(make_module_server: MakeServer, provider: Provider) -> MlflowServer:
     settings = settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="0")
     return make_module_server("3.17.2", provider.issuer, settings=settings)
-
-
-@pytest.fixture
-def context(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
-    """A browser that has never been here. The mock's pages ask a CDN for a stylesheet: nobody waits."""
-    made = chromium.new_context(
-        java_script_enabled=getattr(request, "param", True), viewport={"width": 1100, "height": 720}
-    )
-    made.route(
-        lambda url: urlsplit(url).hostname not in ("127.0.0.1", "localhost"), lambda route: route.abort()
-    )
-    made.set_default_timeout(20_000)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Page:
-    return context.new_page()
-
-
-def log_in(page: Page, provider: Provider, subject: str) -> None:
-    """At the mock's own form, as a person would."""
-    page.wait_for_url(f"{provider.issuer}/oauth2/authorize**", wait_until="commit")
-    page.fill('input[name="sub"]', subject)
-    page.click('button:has-text("Authorize")')
-
-
-def shoot(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 def session_of(page: Page, mlflow: MlflowServer) -> dict[str, object] | None:
@@ -88,14 +29,6 @@ def session_of(page: Page, mlflow: MlflowServer) -> dict[str, object] | None:
     assert answer.status == 200, answer.text()
     said: dict[str, object] = answer.json()
     return said
-
-
-def faults_of(page: Page) -> list[str]:
-    """What the browser's console complains about, such as a policy that blocks our own script."""
-    seen: list[str] = []
-    page.on("console", lambda message: seen.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: seen.append(str(error)))
-    return seen
 
 
 def test_a_deep_link_survives_the_first_login(
