@@ -4,6 +4,7 @@
 # fuzz/artifacts and belongs into fuzz/seeds once it is mended, where `cargo test` replays it.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 minutes=${1:-1}
 shift
 [[ $minutes =~ ^[1-9][0-9]*$ ]] || { echo "MINUTES is a whole number from 1 up, not '$minutes'" >&2; exit 2; }
