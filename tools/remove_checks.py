@@ -129,7 +129,7 @@ def outcome(removal: Removal, command: list[str]) -> str:
     text = removal.path.read_text()
     removal.path.write_text(removal.applied(text))
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     except subprocess.TimeoutExpired:
         return "missed"
     finally:

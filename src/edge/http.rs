@@ -44,7 +44,6 @@ impl HttpTransport {
             Client::builder()
                 .user_agent(concat!("mlflow-oidc/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
-                .timeout(timeout)
                 .redirect(within_the_origin())
                 .tls_certs_merge(certificates.clone())
         };
@@ -60,7 +59,8 @@ impl HttpTransport {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportFault> {
-        let fault = |error: reqwest::Error| TransportFault(describe(&error, self.timeout));
+        let timeout = request.within.map_or(self.timeout, |within| within.min(self.timeout));
+        let fault = |error: reqwest::Error| TransportFault(describe(&error, timeout));
         let stays_here =
             Url::parse(&request.url).is_ok_and(|url| url.host().is_some_and(|host| is_loopback(&host)));
         let client = if stays_here { &self.direct } else { &self.client };
@@ -71,10 +71,7 @@ impl HttpTransport {
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form.expose().to_owned()),
         };
-        builder = builder.header(ACCEPT, "application/json");
-        if let Some(within) = request.within {
-            builder = builder.timeout(within.min(self.timeout));
-        }
+        builder = builder.header(ACCEPT, "application/json").timeout(timeout);
         if let Some(authorization) = &request.authorization {
             let mut value = HeaderValue::from_str(authorization.expose())
                 .map_err(|_| TransportFault("our credentials do not fit a header".to_owned()))?;

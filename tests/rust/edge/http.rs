@@ -58,7 +58,7 @@ fn a_form_is_posted_with_the_credentials() {
     let server = Server::saying(answer("200 OK", "", "{}"));
     let form = Some(Secret::new("grant_type=authorization_code&code=c%20d"));
     let authorization = Some(Secret::new("Basic YTpi"));
-    TRANSPORT.send(&Request { url: server.url("/token"), form, authorization }).unwrap();
+    TRANSPORT.send(&Request { form, authorization, ..Request::get(server.url("/token")) }).unwrap();
     let asked = server.asked().remove(0);
     assert_eq!(asked.line, "POST /token HTTP/1.1");
     assert_eq!(asked.header("content-type"), Some("application/x-www-form-urlencoded"));
@@ -175,6 +175,11 @@ fn a_slow_drip_ends_with_the_time() {
 fn silence_ends_with_the_time() {
     let silent = Server::new(|_, _| std::thread::sleep(Duration::from_secs(6)));
     assert_eq!(fault(silent.url("/")), "no answer within 2 s");
+    // Who wants to know sooner is told sooner, and who would wait longer is not kept waiting.
+    for (seconds, words) in [(1, "no answer within 1 s"), (30, "no answer within 2 s")] {
+        let request = Request { within: Some(Duration::from_secs(seconds)), ..Request::get(silent.url("/")) };
+        assert_eq!(TRANSPORT.send(&request).unwrap_err().0, words);
+    }
 }
 
 #[test]
@@ -186,6 +191,7 @@ fn nobody_there_is_told_at_once_and_without_the_address() {
         url: format!("http://127.0.0.1:{port}/token?code=in-the-address"),
         form: Some(Secret::new("code=in-the-form")),
         authorization: Some(Secret::new("Basic in-the-header")),
+        within: None,
     };
     let began = Instant::now();
     let words = TRANSPORT.send(&request).unwrap_err().0;
@@ -243,7 +249,11 @@ fn a_redirect_to_another_origin_is_not_followed() {
             assert!(!words.contains("stolen"), "an address may hold a code: {words}");
             let form = Some(Secret::new("code=c"));
             let authorization = Some(Secret::new("Basic YTpi"));
-            assert!(TRANSPORT.send(&Request { url: server.url("/token"), form, authorization }).is_err());
+            assert!(
+                TRANSPORT
+                    .send(&Request { form, authorization, ..Request::get(server.url("/token")) })
+                    .is_err()
+            );
         }
     }
     // Neither by a detour over the own origin.
