@@ -173,7 +173,8 @@ fn somebody_who_lost_the_group_is_out_as_soon_as_any_token_says_so() {
 #[test]
 fn who_am_i() {
     let world = World::new();
-    let mut browser = Browser::signed_in(&world, Draft::id_token().in_groups(&["x", "MLFLOW_admin", "A", "x"]));
+    let mut browser =
+        Browser::signed_in(&world, Draft::id_token().in_groups(&["x", "MLFLOW_admin", "A", "x"]));
     let json = browser.open(&world, "/oidc/session").json();
     assert_eq!(json["username"], "alice@example.com");
     assert_eq!(json["groups"], serde_json::json!(["A", "MLFLOW_admin", "x"]), "in order, each once");
