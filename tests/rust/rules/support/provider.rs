@@ -6,6 +6,10 @@ use mlflow_oidc::oidc::message::{Request, Response};
 use mlflow_oidc::ports::{Transport, TransportFault};
 use serde_json::{Value, json};
 use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// How long the token endpoint keeps anybody waiting.
+const HELD_AT_MOST: Duration = Duration::from_secs(20);
 
 /// The scripted transport.
 pub struct FakeProvider {
@@ -114,7 +118,8 @@ impl Transport for FakeProvider {
         self.asked.lock().unwrap().push(request.clone());
         if request.url.ends_with("/token") {
             let held = self.held.0.lock().unwrap();
-            drop(self.held.1.wait_while(held, |held| *held).unwrap());
+            // It has an end, so that somebody who should not have come here fails instead of hanging.
+            drop(self.held.1.wait_timeout_while(held, HELD_AT_MOST, |held| *held).unwrap());
         }
         let script = self.script.lock().unwrap().clone();
         match request.url.strip_prefix(ISSUER) {
