@@ -32,7 +32,7 @@ pub fn judge(response: &Response, subject: &str) -> Result<Object> {
 pub fn complete(id_token: &Object, info: Object) -> Object {
     let mut claims = id_token.clone();
     // An address and whether it was verified are one statement: they come from the same place.
-    if !claims.contains_key("email") && info.contains_key("email") {
+    if !claims.contains_key("email") {
         claims.remove("email_verified");
     }
     for (name, value) in info {
