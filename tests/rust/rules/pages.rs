@@ -62,8 +62,7 @@ fn pages_with(text: &str) -> Vec<(&'static str, Answered)> {
     let locked = World::new();
     let mut lost = Browser::signed_in(&locked, Draft::id_token());
     locked.store.fail(Some(StoreFault::Failed(text.to_owned())));
-    let faults =
-        [Fault { key: text.to_owned().into(), expected: text.to_owned().into(), found: text.into() }];
+    let faults = [Fault { key: text.to_owned(), expected: text.to_owned(), found: text.to_owned() }];
     let navigation =
         Request { method: "GET", path: text, fetch_mode: Some("navigate"), ..Request::default() };
     vec![
