@@ -89,18 +89,18 @@ def test_no_spelling_leads_away(guarded: Engines, provider: Provider, base: str)
     """Below a base as behind a proxy that takes it off again."""
     public = f"http://127.0.0.1:{guarded.server.port}{base}"
     guarded.fresh(settings_for(provider.issuer, OIDC_PUBLIC_URL=public))
+    # All of them at the root; the core has tried every one behind each base.
+    step = 3 if base else 1
     count = 0
     with Line(guarded.server, base) as line:
-        for text, query in line.spelled("start"):
-            assert line.onward(query) == f"{base}/", repr(text)
-            count += 1
-        for part in ("here", "query"):
-            for text, query in line.spelled(part):
-                line.assert_here(line.onward(query), text)
+        for part in vectors.PARTS:
+            for text, query in [*line.spelled(part)][::step]:
+                place = line.onward(query)
+                line.assert_here(place, text)
+                assert part != "start" or place == f"{base}/", repr(text)
+                assert part != "kept" or place == text, repr(text)
                 count += 1
-        for text, query in line.spelled("kept"):
-            assert line.onward(query) == text
-    assert count > 1000
+    assert count > 1300 / step
 
 
 def test_no_place_that_is_kept_leads_on_to_another(
