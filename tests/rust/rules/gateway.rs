@@ -73,6 +73,12 @@ fn what_is_nearly_the_internal_token_is_a_password_like_any_other() {
     }
     let bearer = Ask::post(PATH).authorization("Bearer internal-gateway-token").of(&world);
     assert_eq!(bearer.code(), "token_malformed");
+    // The pair is good as Basic alone.
+    let pair = basic("carol:internal-gateway-token");
+    for (scheme, code) in [("Bearer", "token_malformed"), ("Digest", "authorization_scheme")] {
+        let other = pair.replacen("Basic", scheme, 1);
+        assert_eq!(Ask::post(PATH).authorization(&other).of(&world).code(), code, "{scheme}");
+    }
 }
 
 #[test]
