@@ -184,13 +184,14 @@ pub struct UserRow {
     pub is_admin: bool,
 }
 
-/// MLflow's `users` table, reached through MLflow's own database engine. It may wait for a lock.
+/// MLflow's `users` table, reached through MLflow's own database engine. Only what is asked with `Patience::Now` waits for
+/// no lock.
 pub trait Users: Send + Sync {
     /// The user of that name, as MLflow itself will find it.
     ///
     /// # Errors
     /// `StoreFault`, like every method here.
-    fn find(&self, username: &str) -> Result<Option<UserRow>, StoreFault>;
+    fn find(&self, username: &str, patience: Patience) -> Result<Option<UserRow>, StoreFault>;
     /// Adds a user; `false` when somebody else was faster.
     ///
     /// # Errors

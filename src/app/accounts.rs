@@ -42,7 +42,7 @@ pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
         None => bind(app, &identity, wanted)?,
     };
     let before = row.clone();
-    let user = match app.world.users.find(&row.username)? {
+    let user = match app.world.users.find(&row.username, Patience::Wait)? {
         Some(found) => found,
         // New, or removed in MLflow since: who the provider vouches for is made anew.
         None => make(app, &row.username, wanted)?,
@@ -93,7 +93,7 @@ fn turn_away(app: &App, identity: &Identity, mut row: IdentityRow) -> Result<()>
     if row == before {
         return Ok(());
     }
-    if let Some(user) = app.world.users.find(&row.username)?
+    if let Some(user) = app.world.users.find(&row.username, Patience::Wait)?
         && user.is_admin
         && user.id == row.user_id
         && may_demote(app, &row)
@@ -122,7 +122,7 @@ fn make(app: &App, username: &str, wanted: Option<bool>) -> Result<UserRow> {
         app.log(Level::Info, &format!("made the MLflow user {} (admin: {})", quote(username), user.is_admin));
     }
     let gone = || StoreFault::Failed("the user was made and removed meanwhile".to_owned());
-    Ok(app.world.users.find(username)?.ok_or_else(gone)?)
+    Ok(app.world.users.find(username, Patience::Wait)?.ok_or_else(gone)?)
 }
 
 /// Whether a row of MLflow's says that a login made it and nobody gave it a password.
@@ -162,7 +162,7 @@ fn may_take(app: &App, username: &str, existing: Option<&UserRow>, wanted: Optio
 /// The first login of an identity: may it have this user name?
 fn bind(app: &App, identity: &Identity, wanted: Option<bool>) -> Result<IdentityRow> {
     let username = &identity.username;
-    let existing = app.world.users.find(username)?;
+    let existing = app.world.users.find(username, Patience::Wait)?;
     may_take(app, username, existing.as_ref(), wanted)?;
     let row = IdentityRow {
         issuer: identity.issuer.clone(),

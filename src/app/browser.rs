@@ -85,8 +85,10 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
         return Err(ended("one of another provider"));
     }
     // An account removed in MLflow ends its sessions, also when somebody has made another one of the same name.
-    if !on_event_loop && !users::is_there(app, &identity)? {
-        app.world.store.remove_session(&hash)?;
+    if !users::is_there(app, &identity, patience)? {
+        if !on_event_loop {
+            app.world.store.remove_session(&hash)?;
+        }
         return Err(ended("one of a user whom MLflow no longer has"));
     }
     let session = Arc::new(Session { row, identity, read_at: now });

@@ -96,11 +96,12 @@ pub fn admit(app: &App, identity: Identity, on_event_loop: bool) -> Result<Admit
 fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
     if app.people.prepared.load(Ordering::Acquire) {
         match app.world.store.identity(&identity.issuer, &identity.subject, Patience::Now) {
-            // Bound, and MLflow's row was there: its flag was written before these groups were noted. MLflow itself
-            // reads its row again and refuses somebody who is gone.
+            // Bound, and MLflow's row is there: its flag was written before these groups were noted.
             Ok(Some(row)) if row.user_id != 0 => {
                 let groups = accounts::standing(&identity, Some(&row));
-                if identity.groups.is_none() || groups == row.groups.as_deref() {
+                if (identity.groups.is_none() || groups == row.groups.as_deref())
+                    && is_there(app, &row, Patience::Now).or_else(busy_is_no)?
+                {
                     app.config.rules.admit(groups)?;
                     remember(app, &row);
                     if is_newer(&identity, row.told_at) {
@@ -127,6 +128,11 @@ fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
         "the user in MLflow's table",
         "a new or changed user, being written",
     ))
+}
+
+/// Who may not wait for a lock leaves the matter to the clerk, who may.
+fn busy_is_no(fault: StoreFault) -> Result<bool> {
+    if fault == StoreFault::Busy { Ok(false) } else { Err(fault.into()) }
 }
 
 /// Leaves something to the clerk.
@@ -201,12 +207,13 @@ pub fn forget(app: &App, row: &IdentityRow) {
     app.people.seen.invalidate(&(row.issuer.clone(), row.subject.clone()));
 }
 
-/// Whether MLflow still has the very user that the identity was bound to. It may wait for a lock.
+/// Whether MLflow still has the very user that the identity was bound to. An account that was removed and made anew under
+/// the same name is somebody else's, with other rights; MLflow itself looks at the name alone.
 ///
 /// # Errors
-/// `database_unavailable`.
-pub fn is_there(app: &App, row: &IdentityRow) -> Result<bool> {
-    Ok(app.world.users.find(&row.username)?.is_some_and(|user| user.id == row.user_id))
+/// `StoreFault`: `Busy` where the caller may not wait for a lock.
+pub fn is_there(app: &App, row: &IdentityRow, patience: Patience) -> std::result::Result<bool, StoreFault> {
+    Ok(app.world.users.find(&row.username, patience)?.is_some_and(|user| user.id == row.user_id))
 }
 
 /// Refuses user name and password for accounts that a login made.
@@ -224,8 +231,8 @@ pub fn check_password_allowed(app: &App, username: &str, on_event_loop: bool) ->
         return Ok(());
     }
     // An account of the same name that was removed and made anew in MLflow is somebody else's.
-    if !on_event_loop && !is_there(app, &row)? {
-        return accounts::part(app, row);
+    if !is_there(app, &row, patience)? {
+        return if on_event_loop { Ok(()) } else { accounts::part(app, row) };
     }
     Err(Error::new(
         Code::AccountWithoutPassword,

@@ -1,6 +1,6 @@
 //! The users port over MLflow's own database engine: its drivers, its pool and, for SQLite, its copy of the library.
 
-use crate::ports::{StoreFault, UserRow, Users};
+use crate::ports::{Patience, StoreFault, UserRow, Users};
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -39,9 +39,10 @@ impl PythonUsers {
 }
 
 impl Users for PythonUsers {
-    fn find(&self, username: &str) -> Result<Option<UserRow>, StoreFault> {
+    fn find(&self, username: &str, patience: Patience) -> Result<Option<UserRow>, StoreFault> {
+        let waits = patience == Patience::Wait;
         let row: Option<(i64, String, bool)> =
-            self.call("find", |py| (username,).into_pyobject(py), |answer| answer.extract())?;
+            self.call("find", |py| (username, waits).into_pyobject(py), |answer| answer.extract())?;
         Ok(row.map(|(id, password_hash, is_admin)| UserRow { id, password_hash, is_admin }))
     }
 

@@ -21,7 +21,7 @@ ISSUER = [
 class NoUsers:
     """An adapter to a table without anybody in it."""
 
-    def find(self, username: str) -> None:
+    def find(self, username: str, waits: bool = True) -> None:
         return None
 
 

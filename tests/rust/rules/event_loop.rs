@@ -237,3 +237,40 @@ fn our_own_endpoints_are_not_there() {
     assert_eq!(ask(&world, session), Ok("alice@example.com".to_owned()), "MLflow has no such route");
     assert_eq!(world.store.sessions().len(), 1);
 }
+
+#[test]
+fn an_account_made_anew_is_nobodys_old_session_or_token_there_either() {
+    // MLflow looks at the name alone: the old cookie would have been whoever has the name now, an administrator included.
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, Draft::id_token());
+    let cookie = browser.cookie.clone().unwrap();
+    assert_eq!(ask(&world, Ask::post(PATH).cookie(&cookie)), Ok("alice@example.com".to_owned()));
+    assert_eq!(ask(&world, bearer(&Draft::bearer())), Ok("alice@example.com".to_owned()));
+    world.users.remove("alice@example.com");
+    world.users.add_local("alice@example.com", true);
+    world.clock.forward(5);
+    let ended = Err((401, "session_ended".to_owned()));
+    assert_eq!(ask(&world, Ask::post(PATH).cookie(&cookie)), ended);
+    assert_eq!(ask(&world, bearer(&Draft::bearer())), pending());
+    // Nothing that the event loop read has opened a door on the other road.
+    assert_eq!(browser.send(&world, Ask::get("/api/x")).refusal(), (401, "session_ended".to_owned()));
+    assert_eq!(Ask::get("/").bearer(&Draft::bearer().token()).of(&world).status(), 403);
+    world.clerk.run();
+    assert_eq!(ask(&world, bearer(&Draft::bearer())).unwrap_err().0, 403);
+    assert_eq!(ask(&world, Ask::post(PATH).cookie(&cookie)), ended);
+}
+
+#[test]
+fn a_row_of_mlflows_that_is_locked_is_no_reason_to_wait_and_none_to_believe() {
+    let world = World::new();
+    let browser = Browser::signed_in(&world, Draft::id_token());
+    let cookie = browser.cookie.clone().unwrap();
+    world.clock.forward(5);
+    world.users.locked.store(true, Ordering::SeqCst);
+    let busy = Err((503, "database_unavailable".to_owned()));
+    assert_eq!(ask(&world, Ask::post(PATH).cookie(&cookie)), busy);
+    assert_eq!(ask(&world, bearer(&Draft::bearer())), pending());
+    world.users.locked.store(false, Ordering::SeqCst);
+    assert_eq!(ask(&world, Ask::post(PATH).cookie(&cookie)), Ok("alice@example.com".to_owned()));
+    assert_eq!(ask(&world, bearer(&Draft::bearer())), Ok("alice@example.com".to_owned()));
+}

@@ -2,7 +2,7 @@
 
 use mlflow_oidc::ports::{Bound, IdentityRow, Patience, SessionRow, Store, StoreFault, UserRow, Users};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// What a table was asked for, so that a test can say that nobody asked.
@@ -161,8 +161,10 @@ impl Store for MemoryStore {
 pub struct MemoryUsers {
     rows: Mutex<BTreeMap<String, UserRow>>,
     last_id: AtomicI64,
-    /// Every call: each of them may wait for a lock.
+    /// Every call that may wait for a lock.
     pub asked: Asked,
+    /// Whether somebody holds the lock, which only matters to whoever may not wait.
+    pub locked: AtomicBool,
 }
 
 impl MemoryUsers {
@@ -197,8 +199,12 @@ impl MemoryUsers {
 }
 
 impl Users for MemoryUsers {
-    fn find(&self, username: &str) -> Result<Option<UserRow>, StoreFault> {
-        self.asked.note("find");
+    fn find(&self, username: &str, patience: Patience) -> Result<Option<UserRow>, StoreFault> {
+        match patience {
+            Patience::Wait => self.asked.note("find"),
+            Patience::Now if self.locked.load(Ordering::SeqCst) => return Err(StoreFault::Busy),
+            Patience::Now => {}
+        }
         Ok(self.rows.lock().unwrap().get(username).cloned())
     }
 
