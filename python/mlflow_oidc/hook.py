@@ -90,7 +90,15 @@ def _body() -> str | None:
     # The body of any other request is MLflow's to read, and reading it here would take it away.
     if request.method != "POST" or not request.path.endswith(_POSTED_TO):
         return None
-    return request.stream.read(_BODY_LIMIT).decode("latin-1")
+    # Of a length that is told and small: a body without end would hold a worker.
+    if not 0 < (request.content_length or 0) <= _BODY_LIMIT:
+        return ""
+    try:
+        return request.stream.read(_BODY_LIMIT).decode("latin-1")
+    except (
+        Exception
+    ):  # The server's own class for a sender who went away or sent nonsense: that is no fault of ours.
+        return ""
 
 
 def _answer(decision: Decision, parts: RequestParts) -> Authorization | Response:

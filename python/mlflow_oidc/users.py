@@ -48,8 +48,8 @@ class Users:
         return None if row is None else (int(row[0]), str(row[1] or ""), bool(row[2]))
 
     def _find_now(self, username: str) -> tuple[int, str, bool] | None:
-        # MLflow's own connections wait five seconds for a lock. This one is by the same copy of SQLite, so that
-        # closing it takes no lock away from them.
+        # MLflow's own connections wait five seconds for a lock. This one is by the same copy of SQLite, so
+        # that closing it takes no lock away from them.
         with self._lock:
             if self._impatient is None:
                 address = f"file:{quote(os.path.abspath(self._engine.url.database))}?mode=ro"

@@ -129,7 +129,7 @@ fn complete(begun: &Begun<'_>, verified: &Verified, tokens: &token::Tokens, rule
         (Some(endpoint), Some(access_token)) if rules.lacks(verified.claims()) => {
             let answer = begun.exchange.send(&userinfo::request(endpoint, access_token))?;
             let info = userinfo::judge(&answer, claims::subject(verified.claims())?)?;
-            Ok(userinfo::complete(verified.claims(), info))
+            Ok(userinfo::complete(verified.claims(), &info, &rules.claim_names()))
         }
         _ => Ok(verified.claims().clone()),
     }

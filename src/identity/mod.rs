@@ -55,16 +55,21 @@ impl Rules {
         })
     }
 
+    /// The names of the claims that decide.
+    pub fn claim_names(&self) -> Vec<&str> {
+        std::iter::once(&self.username_claim).chain(&self.groups_claims).map(String::as_str).collect()
+    }
+
     /// Whether a claim is missing that decides: the user name, or the groups where membership means something.
     pub fn lacks(&self, claims: &Object) -> bool {
         let groups_decide = !(self.user_groups.is_empty() && self.admin_groups.is_empty());
-        lookup(claims, &self.username_claim).is_none()
-            || (groups_decide && self.groups_claims.iter().all(|name| lookup(claims, name).is_none()))
+        claims::lookup(claims, &self.username_claim).is_none()
+            || (groups_decide && self.groups_claims.iter().all(|name| claims::lookup(claims, name).is_none()))
     }
 
     fn username(&self, claims: &Object) -> Result<String> {
         let name = &self.username_claim;
-        let value = lookup(claims, name);
+        let value = claims::lookup(claims, name);
         let Some(Value::String(username)) = value else {
             return Err(Error::new(
                 Code::UsernameMissing,
@@ -92,7 +97,7 @@ impl Rules {
     fn groups(&self, claims: &Object) -> Result<Option<Vec<String>>> {
         let mut groups: Option<Vec<String>> = None;
         for name in &self.groups_claims {
-            let found = match lookup(claims, name) {
+            let found = match claims::lookup(claims, name) {
                 None | Some(Value::Null) => continue,
                 Some(Value::String(one)) => vec![one.as_str()],
                 Some(Value::Array(many)) => many
@@ -157,15 +162,6 @@ impl Rules {
 /// A group's name as it is compared: Keycloak's full paths begin with `/`.
 pub fn plain(group: &str) -> &str {
     group.strip_prefix('/').unwrap_or(group)
-}
-
-/// A claim by its own name (`https://example.com/groups`), else by a dotted path (`realm_access.roles`).
-fn lookup<'a>(claims: &'a Object, name: &str) -> Option<&'a Value> {
-    if let Some(value) = claims.get(name) {
-        return Some(value);
-    }
-    let (first, rest) = name.split_once('.')?;
-    lookup(claims.get(first)?.as_object()?, rest)
 }
 
 fn groups_fault(name: &str, found: Option<&Value>) -> Error {

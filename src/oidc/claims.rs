@@ -162,3 +162,12 @@ pub fn describe(value: Option<&Value>) -> String {
         Some(Value::Object(_)) => "an object".into(),
     }
 }
+
+/// A claim by its own name (`https://example.com/groups`), else by a dotted path (`realm_access.roles`).
+pub fn lookup<'a>(claims: &'a Object, name: &str) -> Option<&'a Value> {
+    if let Some(value) = claims.get(name) {
+        return Some(value);
+    }
+    let (first, rest) = name.split_once('.')?;
+    lookup(claims.get(first)?.as_object()?, rest)
+}

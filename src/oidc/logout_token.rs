@@ -7,8 +7,8 @@ use serde_json::Value;
 
 /// The event that makes a security event token a logout token (section 2.4).
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-/// For how many seconds a token without `exp` is good after it was issued: the longest that section 4 suggests. The final
-/// specification demands `exp`; providers made before it (Keycloak 20 among them) send none.
+/// For how many seconds a token is good after it was issued, whatever it says: the longest that section 4 suggests. The
+/// final specification demands `exp`; providers made before it (Keycloak 20 among them) send none.
 const LIFETIME: i64 = 120;
 
 /// What every logout token must say.
@@ -47,7 +47,8 @@ pub fn check(token: &Compact<'_>, expected: &Expectation<'_>) -> Result<Ended> {
         return Err(Error::new(Code::TokenAudience, quote(expected.client_id), quote(&audience.join(", "))));
     }
     let issued = claims::required_time(claims, "iat")?;
-    let expires = claims::optional_time(claims, "exp")?.unwrap_or(issued.saturating_add(LIFETIME));
+    let latest = issued.saturating_add(LIFETIME);
+    let expires = claims::optional_time(claims, "exp")?.map_or(latest, |end| end.min(latest));
     claims::check_expiry(expires, expected.now, expected.skew)?;
     claims::check_begun(claims, expected.now, expected.skew)?;
     claims::required_text(claims, "jti", Code::TokenClaim)?;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -72,3 +74,22 @@ def test_whoever_is_not_the_provider_ends_nothing(
     too_much = server.call("POST", PATH, data={"logout_token": "x" * 1_000_000})
     assert too_much.status_code == 400, too_much.text
     assert browser.signed_in()["username"] == f"{alice}@example.org"
+
+
+def test_half_a_body_is_no_fault_of_ours(server: MlflowServer) -> None:
+    """Whoever goes away in the middle, or sends chunks that are none, gets no traceback into the log."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+    for rest in (
+        "Content-Length: 50\r\n\r\nlogout_token=half",
+        "Transfer-Encoding: chunked\r\n\r\nxyz\r\nnonsense\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nlogou",
+        "Content-Length: 99999999\r\n\r\nlogout_token=x",
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall((head + rest).encode())
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(10)
+            with contextlib.suppress(OSError):
+                connection.recv(1000)
+    assert server.call("GET", "/health").status_code == 200
+    assert "a fault in mlflow-oidc" not in server.log_text()

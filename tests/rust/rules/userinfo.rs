@@ -92,9 +92,17 @@ fn an_address_and_whether_it_was_verified_come_from_one_place() {
     assert_eq!(outcome(&unverified, without(&["email"])).0, (403, "email_unverified".to_owned()));
     let other = world(&json!({"sub": "subject-alice", "email_verified": false, "groups": ["MLFLOW"]}));
     assert_eq!(outcome(&other, without(&["groups"])).0, (302, "no refusal".to_owned()));
-    let neither = world(&json!({"sub": "subject-alice", "email_verified": false, "groups": ["MLFLOW"]}));
-    let silent = without(&["groups", "email_verified"]);
-    assert_eq!(outcome(&neither, silent).0, (403, "email_unverified".to_owned()));
+    // Where the ID token names an address and not whether it was verified, the word about that very address counts.
+    for (address, outcome_of) in
+        [("alice@example.com", (403, "email_unverified")), ("other@example.com", (302, "no refusal"))]
+    {
+        let answer = json!({
+            "sub": "subject-alice", "email": address, "email_verified": false, "groups": ["MLFLOW"],
+        });
+        let silent = without(&["groups", "email_verified"]);
+        let found = outcome(&world(&answer), silent).0;
+        assert_eq!((found.0, found.1.as_str()), outcome_of, "{address}");
+    }
 }
 
 #[test]
@@ -127,4 +135,21 @@ fn answers_that_are_none_are_the_providers_fault() {
         assert_eq!(outcome(&world, without(&["groups"])).0, (status, code.to_owned()), "{label}");
         assert!(world.store.sessions().is_empty());
     }
+}
+
+#[test]
+fn a_path_of_the_id_token_is_not_read_in_a_mixture_of_both() {
+    // A user who may set a claim of that literal name at the provider would have chosen their own roles.
+    let world = World::with(&[("OIDC_GROUPS_CLAIM", "realm_access.roles, groups")]);
+    world.provider.change(|script| {
+        script.userinfo = ok(&json!({
+            "sub": "subject-alice", "email": "alice@example.com", "realm_access.roles": ["MLFLOW_admin"],
+            "realm_access": {"roles": ["MLFLOW_admin"]}, "anything": "else",
+        }));
+    });
+    let mut draft = without(&["email", "groups"]);
+    draft.set("realm_access", json!({"roles": ["MLFLOW"]}));
+    assert_eq!(outcome(&world, draft), ((302, "no refusal".to_owned()), 1));
+    assert_eq!(world.users.is_admin("alice@example.com"), Some(false));
+    assert_eq!(world.store.identities()[0].groups, Some(vec!["MLFLOW".to_owned()]));
 }
