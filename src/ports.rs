@@ -22,7 +22,16 @@ pub trait Entropy: Send + Sync {
 
 /// Why an HTTP request got no answer, in words for the log; never with a header or body of ours in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransportFault(pub String);
+pub struct TransportFault(pub String, pub Cause);
+
+/// What an HTTP request without a usable answer says of the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nobody answered: no connection, or not in time. The next request will most likely meet the same.
+    Silence,
+    /// Somebody did, and this one answer cannot be used.
+    Answer,
+}
 
 /// HTTP to the provider: bounded in time and size, no redirect to another origin. It blocks.
 pub trait Transport: Send + Sync {

@@ -95,9 +95,8 @@ def _body() -> str | None:
         return ""
     try:
         return request.stream.read(_BODY_LIMIT).decode("latin-1")
-    except (
-        Exception
-    ):  # The server's own class for a sender who went away or sent nonsense: that is no fault of ours.
+    except Exception:
+        # Each server has classes of its own for a sender who went away or sent nonsense: no fault of ours.
         return ""
 
 

@@ -92,7 +92,7 @@ fn begin<'a>(
     }
     let metadata = provider::known(app, request.on_event_loop)?.metadata;
     let code = query.into_code(&app.config.issuer, metadata.issuer_in_response)?;
-    Ok(Begun { exchange: exchange::begin(app)?, metadata, code })
+    Ok(Begun { exchange: exchange::begin(app, &attempt.state)?, metadata, code })
 }
 
 fn finish(

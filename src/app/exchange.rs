@@ -6,6 +6,10 @@
 use super::{App, provider};
 use crate::error::{Code, Error, Result};
 use crate::oidc::message::{Request, Response};
+use crate::ports::Cause;
+use crate::secret::{Secret, sha256};
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,11 +26,15 @@ const LOGIN_PAUSE: i64 = 120;
 /// How long the refresher may sleep when there is nothing to look for.
 const IDLE: Duration = Duration::from_secs(24 * 3600);
 
+/// How many spent logins a process remembers; far more than begin in the hour that one may take.
+const SPENT: u64 = 100_000;
+
 /// The exchanges of one process.
-#[derive(Debug, Default)]
 pub struct Exchanges {
     under_way: AtomicUsize,
     trouble: Mutex<Trouble>,
+    /// SHA-256 of each `state` whose code was sent.
+    spent: Cache<[u8; 32], ()>,
 }
 
 /// What the provider has not answered lately. Times in seconds since 1970.
@@ -49,6 +57,12 @@ impl Trouble {
 }
 
 impl Exchanges {
+    pub fn new() -> Self {
+        // The oldest make room; the default policy would rather keep those that are asked for often.
+        let spent = Cache::builder().max_capacity(SPENT).eviction_policy(EvictionPolicy::lru()).build();
+        Self { under_way: AtomicUsize::new(0), trouble: Mutex::default(), spent }
+    }
+
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,11 +83,15 @@ impl Drop for Exchange<'_> {
     }
 }
 
-/// Takes a place. Nothing has been spent when there is none, so the same login can come again.
+/// Takes a place for the login of this `state`, which is spent by it. Without a place nothing is, so the same login can come
+/// again.
+///
+/// The cookie that was sent before a login ended still opens: without this, one anonymous caller could have our client's
+/// credentials sent to the provider again and again, or take all the places.
 ///
 /// # Errors
-/// `provider_busy`, and the last fault while the provider is in trouble.
-pub fn begin(app: &App) -> Result<Exchange<'_>> {
+/// `provider_busy`, `login_unknown`, and the last fault while the provider is in trouble.
+pub fn begin<'a>(app: &'a App, state: &Secret) -> Result<Exchange<'a>> {
     let mut trouble = app.exchanges.trouble();
     if let Some((fault, _)) = &trouble.fault {
         let now = app.now();
@@ -91,7 +109,11 @@ pub fn begin(app: &App) -> Result<Exchange<'_>> {
             "more",
         ));
     }
-    Ok(Exchange { app, answered: Cell::new(None) })
+    let exchange = Exchange { app, answered: Cell::new(None) };
+    if !app.exchanges.spent.entry(sha256(state.expose().as_bytes())).or_insert(()).is_fresh() {
+        return Err(Error::new(Code::LoginUnknown, "a login that has not been finished", "one that was"));
+    }
+    Ok(exchange)
 }
 
 impl Exchange<'_> {
@@ -101,19 +123,25 @@ impl Exchange<'_> {
     /// `provider_unreachable`; then no login is sent there until somebody answers again.
     pub fn send(&self, request: &Request) -> Result<Response> {
         let app = self.app;
-        let result = provider::send(app, request);
-        self.answered.set(Some(result.is_ok()));
-        if let Err(fault) = &result {
-            let mut trouble = app.exchanges.trouble();
-            // Those that were under way together fail together, and that is one failure.
-            if trouble.fault.is_none() {
-                let now = app.now();
-                trouble.next_login = now.saturating_add(LOGIN_PAUSE);
-                trouble.note(fault.clone(), &request.url, now);
-                app.world.refresher.wake();
+        let fault = match app.world.transport.send(request) {
+            Ok(answer) => {
+                self.answered.set(Some(true));
+                return Ok(answer);
             }
+            Err(fault) => fault,
+        };
+        self.answered.set(Some(false));
+        let error = provider::unreachable(request, &fault);
+        let mut trouble = app.exchanges.trouble();
+        // One answer that cannot be used is the matter of one login: somebody whose user information is too large must
+        // not shut the door on everybody. And those that were under way together fail together: that is one failure.
+        if fault.1 == Cause::Silence && trouble.fault.is_none() {
+            let now = app.now();
+            trouble.next_login = now.saturating_add(LOGIN_PAUSE);
+            trouble.note(error.clone(), &request.url, now);
+            app.world.refresher.wake();
         }
-        result
+        Err(error)
     }
 }
 
@@ -128,17 +156,18 @@ pub fn look(app: &App) -> Duration {
         Trouble { next_look, .. } if now < *next_look => return provider::until(*next_look, now),
         Trouble { fault: Some((_, url)), .. } => url.clone(),
     };
-    let result = provider::send(app, &Request { within: Some(LOOK_TIMEOUT), ..Request::get(url.as_str()) });
+    let request = Request { within: Some(LOOK_TIMEOUT), ..Request::get(url.as_str()) };
+    let result = app.world.transport.send(&request);
     let mut trouble = app.exchanges.trouble();
     match result {
-        Ok(_) => {
+        Err(fault) if fault.1 == Cause::Silence => {
+            let now = app.now();
+            trouble.note(provider::unreachable(&request, &fault), &url, now);
+            provider::until(trouble.next_look, now)
+        }
+        Ok(_) | Err(_) => {
             trouble.fault = None;
             IDLE
-        }
-        Err(fault) => {
-            let now = app.now();
-            trouble.note(fault, &url, now);
-            provider::until(trouble.next_look, now)
         }
     }
 }

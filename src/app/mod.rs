@@ -58,7 +58,7 @@ impl App {
         Ok(Self {
             sealer: Sealer::new(&config.session_secrets)?,
             provider: Provider::new(),
-            exchanges: exchange::Exchanges::default(),
+            exchanges: exchange::Exchanges::new(),
             tokens: bearer::Tokens::new(),
             sessions: browser::Sessions::new(),
             people: users::People::new(),

@@ -6,7 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::jose::{Compact, KeySet, Verified, verify};
 use crate::oidc::message::{Request, Response};
 use crate::oidc::{Metadata, discovery};
-use crate::ports::Level;
+use crate::ports::{Level, TransportFault};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -290,12 +290,15 @@ fn fetch_keys(app: &App, metadata: &Arc<Metadata>) -> Result<Arc<Metadata>> {
 /// # Errors
 /// `provider_unreachable`.
 pub fn send(app: &App, request: &Request) -> Result<Response> {
-    app.world.transport.send(request).map_err(|fault| {
-        let place = request.url.split('?').next().unwrap_or_default();
-        Error::new(
-            Code::ProviderUnreachable,
-            format!("an answer from {}", crate::error::quote(place)),
-            crate::error::quote(&fault.0),
-        )
-    })
+    app.world.transport.send(request).map_err(|fault| unreachable(request, &fault))
+}
+
+/// The refusal for a request that got no usable answer.
+pub fn unreachable(request: &Request, fault: &TransportFault) -> Error {
+    let place = request.url.split('?').next().unwrap_or_default();
+    Error::new(
+        Code::ProviderUnreachable,
+        format!("an answer from {}", crate::error::quote(place)),
+        crate::error::quote(&fault.0),
+    )
 }

@@ -2,7 +2,7 @@
 
 use crate::oidc::discovery::is_loopback;
 use crate::oidc::message::{Request, Response};
-use crate::ports::{Transport, TransportFault};
+use crate::ports::{Cause, Transport, TransportFault};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, redirect};
 use std::time::Duration;
@@ -60,7 +60,11 @@ impl HttpTransport {
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportFault> {
         let timeout = request.within.map_or(self.timeout, |within| within.min(self.timeout));
-        let fault = |error: reqwest::Error| TransportFault(describe(&error, timeout));
+        let fault = |error: reqwest::Error| {
+            let silent = error.is_timeout() || error.is_connect();
+            let cause = if silent { Cause::Silence } else { Cause::Answer };
+            TransportFault(describe(&error, timeout), cause)
+        };
         let stays_here =
             Url::parse(&request.url).is_ok_and(|url| url.host().is_some_and(|host| is_loopback(&host)));
         let client = if stays_here { &self.direct } else { &self.client };
@@ -73,15 +77,16 @@ impl HttpTransport {
         };
         builder = builder.header(ACCEPT, "application/json").timeout(timeout);
         if let Some(authorization) = &request.authorization {
-            let mut value = HeaderValue::from_str(authorization.expose())
-                .map_err(|_| TransportFault("our credentials do not fit a header".to_owned()))?;
+            let mut value = HeaderValue::from_str(authorization.expose()).map_err(|_| {
+                TransportFault("our credentials do not fit a header".to_owned(), Cause::Answer)
+            })?;
             value.set_sensitive(true);
             builder = builder.header(AUTHORIZATION, value);
         }
         let mut answer = builder.send().await.map_err(fault)?;
         let status = answer.status();
         if status.is_redirection() {
-            return Err(TransportFault(describe_redirect(answer.url(), answer.headers())));
+            return Err(TransportFault(describe_redirect(answer.url(), answer.headers()), Cause::Answer));
         }
         let content_type = header(answer.headers(), CONTENT_TYPE.as_str())
             .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
@@ -89,7 +94,10 @@ impl HttpTransport {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(fault)? {
             if body.len() + chunk.len() > BODY_LIMIT {
-                return Err(TransportFault(format!("an answer of more than {BODY_LIMIT} bytes")));
+                return Err(TransportFault(
+                    format!("an answer of more than {BODY_LIMIT} bytes"),
+                    Cause::Answer,
+                ));
             }
             body.extend_from_slice(&chunk);
         }

@@ -46,8 +46,15 @@ fn every_login_is_good_once() {
     let mut cleared = Browser::default();
     assert_eq!(cleared.come_back(&world, &asked, &mut Draft::id_token()).code(), "login_unknown");
     assert_eq!(world.provider.count("/token"), exchanges);
-    // A cookie from before the answer still opens; that the provider takes a code once is what protects here.
-    drop(before);
+    // A cookie from before the answer still opens; the login that it holds is spent all the same, and the provider is not
+    // asked with our credentials as often as somebody likes.
+    let mut before = before;
+    for _ in 0..3 {
+        assert_eq!(before.clone().come_back(&world, &asked, &mut Draft::id_token()).code(), "login_unknown");
+    }
+    assert_eq!(before.come_back(&world, &asked, &mut Draft::id_token()).code(), "login_unknown");
+    assert!(before.cookie.is_none());
+    assert_eq!(world.provider.count("/token"), exchanges);
 }
 
 #[test]

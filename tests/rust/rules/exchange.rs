@@ -1,6 +1,6 @@
 //! A provider that does not end logins: few wait for it, and it is left alone for a while.
 
-use crate::support::{Browser, Draft, World, down, ok};
+use crate::support::{Browser, Draft, World, down, ok, spoilt};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -152,4 +152,31 @@ fn trouble_with_userinfo_counts_as_well() {
         assert_eq!((outcome.0, outcome.1.as_str()), AWAY);
     }
     assert_eq!((world.provider.count("/token"), world.provider.count("/userinfo")), (1, 1));
+}
+
+#[test]
+fn one_answer_that_cannot_be_used_is_the_matter_of_one_login() {
+    // Somebody whose user information is too large, or a code at which a firewall cuts the connection, would have shut the
+    // door on everybody.
+    let world = World::new();
+    let mut logins = begun(&world, 3);
+    world.provider.change(|script| script.token = spoilt());
+    let (status, code) = come_back(&world, &mut logins[0]);
+    assert_eq!((status, code.as_str()), AWAY);
+    world.provider.change(|script| script.userinfo = spoilt());
+    let mut draft = Draft::id_token();
+    draft.drop("groups");
+    let asked = logins[1].1.clone();
+    assert_eq!(logins[1].0.come_back(&world, &asked, &mut draft).outcome().0, 503);
+    mend(&world, &logins[2]);
+    assert_eq!(come_back(&world, &mut logins[2]).0, 302);
+    // And such an answer to a look is an answer.
+    world.provider.change(|script| script.token = down());
+    let mut more = begun(&world, 2);
+    come_back(&world, &mut more[0]);
+    world.provider.change(|script| script.token = spoilt());
+    world.clock.forward(2);
+    world.refresher.run();
+    mend(&world, &more[1]);
+    assert_eq!(come_back(&world, &mut more[1]).0, 302);
 }

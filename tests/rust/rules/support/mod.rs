@@ -12,5 +12,5 @@ pub use ask::{Answered, Ask};
 pub use browser::Browser;
 pub use draft::Draft;
 pub use keys::{Signer, base64url, jwk, public_key_as_der, public_key_as_pem, sign, unpadded_base64url};
-pub use provider::{Answer, answer, down, keys, metadata, ok};
+pub use provider::{Answer, answer, down, keys, metadata, ok, spoilt};
 pub use world::{CLIENT_ID, CLIENT_SECRET, ISSUER, NOW, World, facts, parse};

@@ -3,7 +3,7 @@
 use super::keys::{Signer, jwk};
 use super::world::ISSUER;
 use mlflow_oidc::oidc::message::{Request, Response};
-use mlflow_oidc::ports::{Transport, TransportFault};
+use mlflow_oidc::ports::{Cause, Transport, TransportFault};
 use serde_json::{Value, json};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -39,7 +39,12 @@ pub fn answer(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Answ
 }
 
 pub fn down() -> Answer {
-    Err(TransportFault("no connection: refused".to_owned()))
+    Err(TransportFault("no connection: refused".to_owned(), Cause::Silence))
+}
+
+/// Somebody answers, and the answer cannot be used: too large, cut off, a redirect elsewhere.
+pub fn spoilt() -> Answer {
+    Err(TransportFault("an answer of more than 1048576 bytes".to_owned(), Cause::Answer))
 }
 
 /// A well-made metadata document.
