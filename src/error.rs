@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows HTTP or Python; `app::answer` turns an [`Error`] into a reply, in one table.
 
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -170,11 +172,14 @@ pub fn quote(text: &str) -> String {
     out
 }
 
-/// Characters that change how a line is read without being seen (bidirectional marks, zero-width, separators).
+/// Characters that take part in a line without being seen: bidirectional marks, joiners, fillers, separators.
 pub fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
-        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-        | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
-        | '\u{E0000}'..='\u{E0FFF}')
+    // Unicode's own list lacks the separators, the marks of annotations, and the blanks that count as symbol, letter or mark:
+    // those of braille, of hieroglyphs and of Khitan.
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{2800}' | '\u{FFF0}'
+                ..='\u{FFFB}' | '\u{13441}' | '\u{13442}' | '\u{16FE4}'
+        )
 }

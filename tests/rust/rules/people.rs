@@ -111,12 +111,48 @@ fn a_name_that_is_drawn_like_another_one_is_refused() {
         "\u{212B}ngstrom",                          // the Angstrom sign for a letter
         "\u{3A9}\u{2126}",                          // the Ohm sign for Omega
         "a\u{5D0}",                                 // Latin and Hebrew
+        "admi\u{307}n",                             // the dot of an i once more
+        "adm\u{131}\u{307}n",                       // and that of a dotless i
+        "admin\u{2800}",                            // a braille blank
+        "admin\u{1D173}",                           // the beginning of a beam in music
+        "admin\u{16FE4}",                           // a Khitan filler
+        "admin \u{13441}",                          // a blank hieroglyph as a word
+        "\u{430}\u{1BCA0}dmin",                     // a shorthand control between two scripts
+        "\u{430}1ice",                              // a digit between two scripts
+        "\u{43E}'neil",                             // an apostrophe between two scripts
+        "b\u{665}b",                                // the Arabic five is a ring
+        "anne\u{2010}marie@x.org",                  // a hyphen
+        "x\u{2019}y",                               // an apostrophe
+        "x\u{2BC}y",                                // an apostrophe that is a letter
+        "bob  smith",                               // pages draw two spaces as one
+        "\u{261}re\u{261}\u{261}@x.org",            // the g of phoneticians
+        "\u{251}dmin",                              // their a
+        "adm\u{26A}n",                              // a small capital
+        "\u{1D20}era",                              // a small capital V is a v
+        "admin\u{E000}",                            // whatever a font draws for private use
+        "😀 ok",
     ];
     for name in lookalikes {
         let refusal = person("1", name, &["MLFLOW"]).of(&world).refusal();
         assert_eq!(refusal, (403, "username_invalid".to_owned()), "{name}");
     }
     assert!(world.users.all().is_empty());
+}
+
+#[test]
+fn a_refused_name_is_told_with_the_character_that_is_at_fault() {
+    let world = World::with(&[NAME]);
+    for (name, point) in [
+        ("admi\u{307}n", "U+0307"),
+        ("admin\u{2800}", "U+2800"),
+        ("admin\u{1D173}", "U+1D173"),
+        ("anne\u{2010}marie", "U+2010"),
+        ("\u{261}reg", "U+0261"),
+        ("ad\u{43C}in", "U+043C"),
+    ] {
+        let body = person("1", name, &["MLFLOW"]).of(&world).body().to_owned();
+        assert!(body.contains(point), "{point} in {body}");
+    }
 }
 
 #[test]
@@ -140,8 +176,13 @@ fn names_of_every_writing_are_names() {
         "a_b-c+d@e.f",
         "o'neil",
         "user 7",
-        "x\u{2019}y",
-        "😀 ok",
+        "Iğdır Irmak",
+        "Ελένη7",
+        "Дем'ян",
+        "محمد\u{665}",
+        "スーパー",
+        "Nguyễn Thị Định",
+        "g\u{303}uarani",
     ];
     for (number, name) in names.iter().enumerate() {
         assert_eq!(person(&number.to_string(), name, &["MLFLOW"]).of(&world).username(), *name);
