@@ -44,7 +44,8 @@ const fn status(code: Code) -> (u16, &'static str, Option<u32>) {
         | Code::LoginDenied
         | Code::CrossOrigin => (403, "PERMISSION_DENIED", None),
         Code::MethodNotAllowed => (405, "BAD_REQUEST", None),
-        Code::HostInvalid
+        Code::CookieAmbiguous
+        | Code::HostInvalid
         | Code::LoginUnknown
         | Code::LoginExpired
         | Code::CallbackMalformed

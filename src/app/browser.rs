@@ -54,9 +54,9 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
 /// The session of a request that has one, read at most `OIDC_SESSION_CACHE_SECONDS` ago.
 ///
 /// # Errors
-/// `no_credentials`, `session_ended`, `database_unavailable`.
+/// `no_credentials`, `cookie_ambiguous`, `session_ended`, `database_unavailable`.
 pub fn current(app: &App, request: &Request<'_>) -> Result<Arc<Session>> {
-    let id = app.cookie(request).session.ok_or_else(|| {
+    let id = app.cookie(request)?.session.ok_or_else(|| {
         Error::new(Code::NoCredentials, "an Authorization header or a session cookie", "neither")
     })?;
     read(app, &id, request.on_event_loop)

@@ -26,8 +26,8 @@ pub const ID_TOKEN_PURPOSE: &str = "id token";
 pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     let site = app.site(request)?;
     let query = CallbackQuery::parse(request.query)?;
-    let mut cookie = app.cookie(request);
     let state = query.state().ok_or_else(|| Error::internal("a parsed callback without state"))?;
+    let mut cookie = app.cookie_of_login(request, state)?;
     // Login CSRF: an answer that this browser did not ask for would sign it in as the attacker.
     let Some(attempt) = cookie.take(state) else {
         // Several tabs may have begun at once and one of them is through already: that one is good for all.

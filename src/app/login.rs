@@ -17,7 +17,7 @@ pub const ATTEMPT_LIFETIME: i64 = 3600;
 /// with `again` for somebody who was refused and wants to be asked for another account.
 ///
 /// # Errors
-/// `public_url_unknown`, and those of the provider.
+/// `public_url_unknown`, `cookie_ambiguous`, and those of the provider.
 pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     let site = app.site(request)?;
     let parameter = |wanted: &str| {
@@ -51,7 +51,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
         },
     )
     .ok_or_else(|| Error::internal("the authorization endpoint is not an address"))?;
-    let mut cookie = app.cookie(request);
+    let mut cookie = app.cookie(request)?;
     let now = app.now();
     cookie.attempts.retain(|old| now.saturating_sub(old.begun) < ATTEMPT_LIFETIME);
     cookie.begin(attempt);

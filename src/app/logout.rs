@@ -36,13 +36,13 @@ pub fn confirm(app: &App, request: &Request<'_>) -> Result<Decision> {
 /// `POST /oidc/logout`: removes the row and the cookie, then goes on to the provider's own logout.
 ///
 /// # Errors
-/// `cross_origin`, `public_url_unknown`, `database_unavailable`: then nothing has ended, and the page says so.
+/// `cross_origin`, `public_url_unknown`, `cookie_ambiguous`, `database_unavailable`: then nothing has ended, and the page says so.
 pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     browser::check_origin(app, request)?;
     let site = app.site(request)?;
     let back = site.url("/oidc/logout");
     let mut target = back.clone();
-    if let Some(id) = app.cookie(request).session {
+    if let Some(id) = app.cookie(request)?.session {
         let hash = id.hash();
         users::prepared(app, request.on_event_loop)?;
         let row = app.world.store.remove_session(&hash)?;

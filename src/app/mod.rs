@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::jose::Object;
 use crate::ports::{Level, World};
+use crate::secret::Secret;
 use crate::session::cookie::CookieRules;
 use crate::session::{CookieValue, Sealer};
 use provider::Provider;
@@ -128,15 +129,30 @@ impl App {
     }
 
     /// What the browser's cookie says; nothing when there is none of ours.
-    fn cookie(&self, request: &Request<'_>) -> CookieValue {
-        let Some(header) = request.cookie else {
-            return CookieValue::default();
-        };
-        let Ok(site) = self.site(request) else {
-            return CookieValue::default();
-        };
-        let rules = self.cookie_rules(&site);
-        rules.values(header).find_map(|value| CookieValue::open(&self.sealer, value)).unwrap_or_default()
+    ///
+    /// # Errors
+    /// `cookie_ambiguous`: several say different things, and no one of them is picked.
+    fn cookie(&self, request: &Request<'_>) -> Result<CookieValue> {
+        CookieValue::agree(&self.cookies(request))
+    }
+
+    /// The same for a request that brings the end of a login.
+    ///
+    /// # Errors
+    /// `cookie_ambiguous`.
+    fn cookie_of_login(&self, request: &Request<'_>, state: &Secret) -> Result<CookieValue> {
+        CookieValue::agree_on_login(&self.cookies(request), state)
+    }
+
+    /// Every cookie of our name that opens.
+    fn cookies(&self, request: &Request<'_>) -> Vec<CookieValue> {
+        match (request.cookie, self.site(request)) {
+            (Some(header), Ok(site)) => {
+                let rules = self.cookie_rules(&site);
+                rules.values(header).filter_map(|value| CookieValue::open(&self.sealer, value)).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The one `Set-Cookie` that makes the browser hold `value`.

@@ -14,8 +14,9 @@ impl CookieRules {
     /// `base` is the path of the public address without a trailing slash; `secure` is whether it is https; `fixed` is
     /// whether it comes from the settings.
     ///
-    /// Under a fixed https address the `__Host-` or `__Secure-` prefix keeps a neighbour on plain http or on a sub-domain from
-    /// planting a cookie of that name (session fixation, login CSRF).
+    /// Under a fixed https address either prefix keeps a neighbour on plain http from planting a cookie of that name (session
+    /// fixation, login CSRF). Only `__Host-`, which needs the path `/`, keeps out a sibling host as well, which sets `Domain` to what
+    /// both have in common; and no prefix knows ports. What is planted nevertheless, `CookieValue::agree` has to bear.
     pub fn new(base: &str, secure: bool, fixed: bool) -> Self {
         let name = match (secure && fixed, base.is_empty()) {
             (true, true) => "__Host-mlflow_oidc",

@@ -1,7 +1,7 @@
 //! What the cookie says once it is opened.
 
 use super::seal::{SealNonce, Sealer};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::secret::{Secret, same, sha256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -59,9 +59,57 @@ impl CookieValue {
         self.session.is_none() && self.attempts.is_empty()
     }
 
+    /// What all values of our name say together, of which a browser may send several and tells of none who has set it.
+    ///
+    /// The attack is session shadowing: a page on another port, or on a sibling host, plants its own good session beside the
+    /// person's, with a longer path so that it is sent first. Whoever picks one of them may pick the attacker's, and the
+    /// person goes on as somebody else; so two sessions are none. A planted login is as bad where there is a session: brought
+    /// to its end, it would take that session's place (login CSRF). So beside a session those logins alone count that
+    /// are sealed together with it, which nobody can do but us. Where there is none all of them count, however many, lest newer
+    /// ones that somebody planted push out the person's own.
+    ///
+    /// # Errors
+    /// `cookie_ambiguous`: they name different sessions.
+    pub fn agree(values: &[Self]) -> Result<Self> {
+        let mut sessions = values.iter().filter_map(|value| value.session.as_ref());
+        let session = sessions.next().cloned();
+        if sessions.any(|other| Some(other) != session.as_ref()) {
+            return Err(ambiguous("different ones"));
+        }
+        let mut attempts: Vec<Attempt> = Vec::new();
+        for attempt in
+            values.iter().filter(|value| value.session == session).flat_map(|value| &value.attempts)
+        {
+            // A copy that stays behind would make the login good twice.
+            if !attempts.iter().any(|known| known.state == attempt.state) {
+                attempts.push(attempt.clone());
+            }
+        }
+        attempts.sort_by_key(|attempt| attempt.begun);
+        Ok(Self { session, attempts })
+    }
+
+    /// The same for the end of a login: one that another cookie than the session's holds is not just unknown, for nobody can
+    /// tell whether the login or the session is the planted one.
+    ///
+    /// # Errors
+    /// `cookie_ambiguous`.
+    pub fn agree_on_login(values: &[Self], state: &Secret) -> Result<Self> {
+        let holds = |value: &Self| value.attempts.iter().any(|attempt| attempt.state == *state);
+        let agreed = Self::agree(values)?;
+        if !holds(&agreed) && values.iter().any(holds) {
+            return Err(ambiguous("one beside a login of another cookie"));
+        }
+        Ok(agreed)
+    }
+
     /// Adds a login; the oldest one makes room.
     pub fn begin(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
         let excess = self.attempts.len().saturating_sub(ATTEMPTS_LIMIT);
         self.attempts.drain(..excess);
     }
@@ -81,6 +129,7 @@ impl CookieValue {
     /// `internal`.
     pub fn seal(&self, sealer: &Sealer, nonce: SealNonce) -> Result<String> {
         let mut kept = self.clone();
+        kept.make_room();
         loop {
             let sealed = sealer.seal(PURPOSE, &kept.encode(), nonce)?;
             if sealed.len() <= SEALED_LIMIT || kept.attempts.is_empty() {
@@ -118,6 +167,10 @@ impl CookieValue {
         let attempts = attempts.as_array()?.iter().map(decode_attempt).collect::<Option<Vec<_>>>()?;
         Some(Self { session, attempts })
     }
+}
+
+fn ambiguous(found: &'static str) -> Error {
+    Error::new(Code::CookieAmbiguous, "one session in all cookies of this site", found)
 }
 
 fn decode_attempt(value: &Value) -> Option<Attempt> {

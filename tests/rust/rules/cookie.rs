@@ -2,7 +2,7 @@
 
 use crate::support::{Ask, Browser, Draft, World};
 use mlflow_oidc::secret::Secret;
-use mlflow_oidc::session::{CookieValue, Sealer};
+use mlflow_oidc::session::{Attempt, CookieValue, Sealer, SessionId};
 
 fn sealer(secrets: &[&str]) -> Sealer {
     let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
@@ -166,4 +166,161 @@ fn every_sealing_draws_a_nonce_of_its_own() {
         let value = browser.cookie.clone().unwrap();
         assert!(seen.insert(value.split_once('=').unwrap().1[..16].to_owned()));
     }
+}
+
+/// The cookies of two people who are signed in at the same MLflow: the person's own, and what somebody planted beside it.
+fn two_people(world: &World) -> (Browser, Browser) {
+    let own = Browser::signed_in(world, Draft::id_token());
+    (own, Browser::signed_in(world, Draft::id_token().of("mallory")))
+}
+
+fn pair(browser: &Browser) -> &str {
+    browser.cookie.as_deref().unwrap()
+}
+
+/// A browser that has kept both, the first one with the longer path.
+fn with_both(first: &Browser, second: &Browser) -> Browser {
+    Browser { cookie: Some(format!("{}; {}", pair(first), pair(second))), ..Browser::default() }
+}
+
+#[test]
+fn a_planted_session_beside_the_persons_own_is_refused_everywhere() {
+    // Session shadowing: a page on another port or, below a path, on a sibling host plants its own good session with a
+    // longer path, so that it is sent first; the person would go on as somebody else and hand over what they do.
+    let world = World::new();
+    let (own, planted) = two_people(&world);
+    let ambiguous = (400, "cookie_ambiguous".to_owned());
+    for mut browser in [with_both(&planted, &own), with_both(&own, &planted)] {
+        let sent = browser.cookie.clone();
+        let asks = [
+            Ask::get("/api/x"),
+            Ask::get("/").navigation(),
+            Ask::get("/graphql").navigation(),
+            Ask::post("/api/2.0/mlflow/runs/create"),
+            Ask::get("/oidc/session"),
+            Ask::get("/oidc/logout").navigation(),
+            Ask::post("/oidc/logout").navigation(),
+            Ask::get("/oidc/login?next=/&go=1").navigation(),
+            Ask::get("/oidc/callback?code=good-code&state=x").navigation(),
+        ];
+        for ask in asks {
+            let answered = browser.send(&world, ask);
+            assert_eq!(answered.refusal(), ambiguous, "{:?}", answered.0);
+            assert_eq!(browser.cookie, sent, "no cookie is set");
+        }
+    }
+    assert_eq!(world.store.sessions().len(), 2, "neither session has ended");
+    assert!(world.log.text().contains("found different ones"), "{}", world.log.text());
+}
+
+#[test]
+fn a_header_is_not_asked_which_cookie_is_good() {
+    let world = World::new();
+    let (own, planted) = two_people(&world);
+    let both = with_both(&planted, &own).cookie.unwrap();
+    let bearer = Draft::bearer().token();
+    assert_eq!(Ask::get("/api/x").cookie(&both).bearer(&bearer).of(&world).username(), "alice@example.com");
+    let basic = Ask::get("/api/x").cookie(&both).authorization("Basic YTpi").of(&world);
+    assert!(matches!(basic.0, mlflow_oidc::app::wire::Decision::Basic { .. }), "{:?}", basic.0);
+}
+
+#[test]
+fn several_values_that_name_one_session_are_that_session() {
+    let world = World::new();
+    let mut own = Browser::signed_in(&world, Draft::id_token());
+    let before = own.clone();
+    own.begin(&world, "/");
+    let mut nobody = Browser::default();
+    nobody.begin(&world, "/");
+    assert_ne!(pair(&own), pair(&before), "sealed anew");
+    for mut browser in [with_both(&before, &own), with_both(&nobody, &own), with_both(&own, &nobody)] {
+        assert_eq!(browser.send(&world, Ask::get("/")).username(), "alice@example.com");
+    }
+}
+
+#[test]
+fn a_planted_cookie_makes_no_login_unknown() {
+    let world = World::new();
+    let mut own = Browser::default();
+    let asked = own.begin(&world, "/#/own");
+    world.clock.forward(10);
+    // As many newer logins as a cookie holds.
+    let mut planted = Browser::default();
+    for _ in 0..4 {
+        planted.begin(&world, "/#/planted");
+    }
+    for mut browser in [with_both(&planted, &own), with_both(&own, &planted)] {
+        let answered = browser.come_back(&world, &asked, &mut Draft::id_token());
+        assert_eq!(answered.location(), "http://localhost:5000/#/own");
+    }
+}
+
+#[test]
+fn of_the_logins_of_all_values_the_four_newest_are_kept() {
+    let value = |session: Option<u8>, times: &[i64]| CookieValue {
+        session: session.map(|byte| SessionId::new([byte; 32])),
+        attempts: times
+            .iter()
+            .map(|begun| Attempt {
+                state: Secret::new(begun.to_string()),
+                nonce: Secret::new("n"),
+                verifier: Secret::new("v"),
+                next: "/".to_owned(),
+                begun: *begun,
+            })
+            .collect(),
+    };
+    let sealer = sealer(&["0123456789abcdef"]);
+    let all = CookieValue::agree(&[value(None, &[2, 5, 6]), value(None, &[1, 3, 4, 5])]).unwrap();
+    assert_eq!(all, value(None, &[1, 2, 3, 4, 5, 6]), "oldest first, each once");
+    let kept = CookieValue::open(&sealer, &all.seal(&sealer, [7; 12]).unwrap()).unwrap();
+    assert_eq!(kept, value(None, &[3, 4, 5, 6]));
+    // Beside a session only what is sealed together with it.
+    let beside = [value(None, &[9]), value(Some(1), &[2]), value(Some(1), &[1])];
+    assert_eq!(CookieValue::agree(&beside).unwrap(), value(Some(1), &[1, 2]));
+    assert_eq!(CookieValue::agree(&[]).unwrap(), CookieValue::default());
+    let apart = [value(Some(1), &[]), value(None, &[]), value(Some(1), &[]), value(Some(2), &[])];
+    assert_eq!(CookieValue::agree(&apart).unwrap_err().code.name(), "cookie_ambiguous");
+}
+
+#[test]
+fn a_login_that_several_values_hold_is_good_once() {
+    let world = World::new();
+    let mut own = Browser::default();
+    let first = own.begin(&world, "/");
+    let copy = own.clone();
+    own.begin(&world, "/");
+    let mut browser = with_both(&copy, &own);
+    assert_eq!(browser.come_back(&world, &first, &mut Draft::id_token()).status(), 302);
+    assert_eq!(
+        browser.come_back(&world, &first, &mut Draft::id_token()).location(),
+        "http://localhost:5000/"
+    );
+    assert_eq!(world.provider.count("/token"), 1, "the second time there was nothing to exchange");
+}
+
+#[test]
+fn a_login_planted_beside_a_session_does_not_take_its_place() {
+    // Login CSRF on somebody who is signed in: the planted cookie holds a login that its owner has begun, and the browser
+    // is led to the callback with its answer. A login of the browser's own is told going through it makes no difference.
+    let world = World::new();
+    let mut own = Browser::signed_in(&world, Draft::id_token());
+    let mut planted = Browser::default();
+    let asked = planted.begin(&world, "/");
+    for launders in [false, true] {
+        if launders {
+            let mut both = with_both(&planted, &own);
+            both.begin(&world, "/");
+            own = both;
+        }
+        for mut browser in [with_both(&planted, &own), with_both(&own, &planted)] {
+            let answered = browser.come_back(&world, &asked, &mut Draft::id_token().of("mallory"));
+            assert_eq!(answered.refusal(), (400, "cookie_ambiguous".to_owned()), "{launders}");
+        }
+        assert_eq!(own.send(&world, Ask::get("/")).username(), "alice@example.com");
+    }
+    // A login of the person's own goes on beside it.
+    let again = own.begin(&world, "/#/again");
+    let answered = with_both(&planted, &own).come_back(&world, &again, &mut Draft::id_token());
+    assert_eq!(answered.location(), "http://localhost:5000/#/again");
 }

@@ -56,6 +56,25 @@ def signed_in(run: Run) -> None:
     run.sign_in()
 
 
+def another_signed_in(run: Run) -> None:
+    """Session shadowing: somebody else has a session as well, and plants its cookie beside the person's."""
+    other = Browser(run.server)
+    query = run.send_out(other)
+    names = {**run.names, "subject": f"other-{run.names['subject']}", "user": f"other-{run.names['user']}"}
+    run.hand_out(token.good(token.id_token_claims({**names, "nonce": query["nonce"]})))
+    answer = other.open(f"{run.server.url}/oidc/callback?code={CODE}&state={query['state']}")
+    assert answer.status_code == 302, f"a good login: {answer.status_code} {answer.text[-300:]}"
+    run.note_other_cookie(other)
+    run.issuer.asked.clear()
+
+
+def another_login_begun(run: Run) -> None:
+    """Login CSRF: the same with a login that is under way."""
+    other = Browser(run.server)
+    run.names["other_state"] = run.send_out(other)["state"]
+    run.note_other_cookie(other)
+
+
 def signed_in_then_removed(run: Run) -> None:
     """MLflow's administrator has deleted the user since."""
     run.sign_in()
@@ -152,6 +171,8 @@ PREPARATIONS: dict[str, Callable[..., None]] = {
     "good_token_first": good_token_first,
     "login_begun": login_begun,
     "signed_in": signed_in,
+    "another_signed_in": another_signed_in,
+    "another_login_begun": another_login_begun,
     "signed_in_then_removed": signed_in_then_removed,
     "session_row_gone": session_row_gone,
     "settings": settings,

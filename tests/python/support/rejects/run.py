@@ -113,6 +113,10 @@ class Run:
         self.keep_secret(value)
         self.names |= {"cookie": f"{name}={value}", "cookie_value": value}
 
+    def note_other_cookie(self, browser: Browser) -> None:
+        ((name, value),) = browser.cookies[browser.origin].items()
+        self.names["other_cookie"] = f"{name}={self.keep_secret(value)}"
+
     def come_back(self, query: str | None = None) -> requests.Response:
         if query is None:
             query = f"code={CODE}&state={self.names['state']}"

@@ -49,6 +49,16 @@ const STEPS: &[Step] = &[
     }),
     ("login_begun", |case, _| case.begin()),
     ("signed_in", |case, _| case.sign_in()),
+    ("another_signed_in", |case, _| {
+        let other = Browser::signed_in(&case.world, Draft::id_token().of("mallory"));
+        case.names.set("other_cookie", other.cookie.unwrap());
+    }),
+    ("another_login_begun", |case, _| {
+        let mut other = Browser::default();
+        let state = other.begin(&case.world, "/").remove("state").unwrap();
+        case.names.set("other_state", state);
+        case.names.set("other_cookie", other.cookie.unwrap());
+    }),
     ("signed_in_then_removed", |case, _| {
         case.sign_in();
         case.world.users.remove(case.names.get("user"));

@@ -179,7 +179,8 @@ fn cookie(case: &mut Case<'_>) -> Result<(), String> {
         .map_or_else(|| case.names.get("cookie").to_owned(), |header| case.names.text(header));
     let before = case.tables();
     let answered = asked(case, |ask| ask.cookie(&header));
-    held::outcome(&answered, status(case), case.row.code(), Form::Json)?;
+    let form = if is_page(case) { Form::Page } else { Form::Json };
+    held::outcome(&answered, status(case), case.row.code(), form)?;
     held::no_cookie(&answered)?;
     held::tables(case, &before)?;
     held::no_leak(case, &[&value], &answered)
