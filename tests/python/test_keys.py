@@ -181,7 +181,8 @@ def test_a_thousand_forged_names_cost_a_handful_of_fetches(
     seconds = time.monotonic() - started
     assert came < COOLDOWN + 3, f"the new key was kept out for {came:.1f} s"
     # One that the first of them causes, one in each cooldown, and one more after the rotation that was found.
-    assert scripted.count("/jwks") - 1 <= 2 + seconds / COOLDOWN, f"in {seconds:.1f} s"
+    # The cooldown is counted on a clock of whole seconds, so that it may be over up to a second earlier.
+    assert scripted.count("/jwks") - 1 <= 2 + (seconds + 1) / COOLDOWN, f"in {seconds:.1f} s"
     assert scripted.count(DISCOVERY) == 1
 
 
