@@ -119,6 +119,8 @@ def _another_row_was_there(run: Run) -> None:
 def _the_cookie_was_kept(run: Run) -> None:
     name, _, value = run.names["cookie"].partition("=")
     run.comes_back.cookies[run.comes_back.origin] = {name: value}
+    # The worker remembers that this login is spent; the next one knows it by the cookie alone.
+    run.stage.again()
 
 
 # What the judge says, and how a run is spoilt so that it has to.
