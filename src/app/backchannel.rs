@@ -39,7 +39,7 @@ fn end(app: &App, request: &Request<'_>) -> Result<()> {
     };
     // Before any key is asked for: what a stranger sends costs the provider nothing.
     let ended = logout_token::check(&compact, &expected)?;
-    provider::verify_token(app, &token, request.on_event_loop)?;
+    provider::verify_token(app, compact, request.on_event_loop)?;
     users::prepared(app, request.on_event_loop)?;
     let (subject, sid) = (ended.subject.as_deref(), ended.provider_sid.as_deref());
     let count = app.world.store.remove_ended(&app.config.issuer, subject, sid)?;
