@@ -67,6 +67,5 @@ def asked(path: Path) -> Python | None:
 
 def _refuse(what: str, oldest: tuple[int, int], newest: tuple[int, int]) -> Python:
     wanted = " or ".join(f"3.{minor}" for minor in range(oldest[1], newest[1] + 1))
-    raise NoPython(
-        f"{what} {wanted} on the PATH or among pyenv's (name one with OLD_PYTHON=/path/to/python3.{oldest[1]})."
-    )
+    named = f"OLD_PYTHON=/path/to/python3.{oldest[1]}"
+    raise NoPython(f"{what} {wanted} on the PATH or among pyenv's (name one with {named}).")

@@ -1,4 +1,4 @@
-"""The cases that are timed inside Flask request contexts: how its requests look, which function, and what is right."""
+"""The cases inside Flask request contexts: how the requests look, which function, and what is right."""
 
 from __future__ import annotations
 

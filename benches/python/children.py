@@ -100,7 +100,8 @@ class Child:
         return self._process.pid
 
     def ask(self, do: str, **question: Any) -> Any:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         try:
             self._process.stdin.write(json.dumps({"do": do, **question}) + "\n")
             self._process.stdin.flush()

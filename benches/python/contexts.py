@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import children
+import rival as rivals
 import table
 from provider import Provider
 from targets import Found
@@ -16,6 +17,8 @@ FEW = {
     "careful Python: first sight": 1,
     "ours: first sight": 10,
     "careful Python: never seen RS256": 60,
+    "mlflow-oidc-auth: bearer": 20,
+    "mlflow-oidc-auth: session": 20,
 }
 MANY = 300
 NEVER_SEEN = 60
@@ -29,8 +32,10 @@ def measure(folder: Path, provider: Provider, quick: bool, found: Found) -> None
     settings = {"issuer": provider.issuer, "keys": str(folder / "keys")}
     home = children.home(folder / "contexts")
     worker = children.Child("worker.py", home, settings, **children.our_settings(provider.issuer))
-    with children.children(worker):
-        names = dict.fromkeys(worker.ask("prepare"), worker)
+    rival_home = children.home(folder / "contexts-rival")
+    rival = children.Child("rival.py", rival_home, settings, **rivals.settings(provider.issuer, rival_home))
+    with children.children(worker, rival):
+        names = {name: child for child in (worker, rival) for name in child.ask("prepare")}
         timings = {name: table.Timing() for name in names}
         asked: dict[str, int] = dict.fromkeys(INVALID, 0)
         for _ in range(4 if quick else 30):
@@ -43,7 +48,7 @@ def measure(folder: Path, provider: Provider, quick: bool, found: Found) -> None
         print(table.timings(timings))
         found.update({name: timing.median for name, timing in timings.items()})
         found.update({f"{name}, p99": timing.p99 for name, timing in timings.items()})
-        found["calls of the provider for invalid tokens"] = sum(asked.values())
+        found["calls for invalid tokens"] = sum(asked.values())
         print(f"\n{_threads(worker, quick, found)}")
 
 

@@ -1,4 +1,4 @@
-"""What mlflow-oidc is measured beside: each is an `authorization_function` that could stand in `basic_auth.ini`."""
+"""What mlflow-oidc is measured beside: each could be the `authorization_function` of `basic_auth.ini`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _fetched(url: str) -> Any:
 
 
 class CarefulPython:
-    """What a careful engineer writes with PyJWT: keys remembered, every check, no hash of a password in a request.
+    """What a careful engineer writes with PyJWT: keys remembered, every check, no password hashed.
 
     With `remembers` a token that was good is remembered by its SHA-256 until it expires.
     """
@@ -129,9 +129,8 @@ class CarefulPython:
 class Original:
     """The function that this project started from, rebuilt from its description; it was read, not run.
 
-    The token is decoded, and then the user is created or updated with a password, which is the user name: a scrypt
-    hash in every request. The session said the same of a cookie of Flask's. Its mistakes (both HS256 and RS256, no
-    issuer) cost nothing and are left out.
+    The token is decoded, and then the user is created or updated with a password, which is the user name: a
+    scrypt hash in every request. Its mistakes (HS256 beside RS256, no issuer) cost nothing and are left out.
     """
 
     def __init__(self, issuer: str) -> None:

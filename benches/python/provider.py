@@ -1,4 +1,4 @@
-"""An OpenID provider on loopback, as small as the bench can do with: whoever comes is alice, and it counts its callers."""
+"""A small OpenID provider on loopback: whoever signs in is alice, and it counts who asks it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from keys import CLIENT_ID, SUBJECT, Key, claims, username
+
+Flat = dict[str, str]
 
 CONFIGURATION = "/.well-known/openid-configuration"
 

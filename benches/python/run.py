@@ -1,7 +1,7 @@
 """Measures the installed wheel beside its baselines: `make bench-python`, or with BENCH=--quick in a minute.
 
-What is compared is timed in one run and by turns: a round of the one, a round of the other, and again, so that whatever
-disturbs the machine disturbs all of them. An answer that is not the right one ends the run.
+What is compared is timed in one run and by turns: a round of the one, a round of the other, and again, so
+that whatever disturbs the machine disturbs all of them. An answer that is not the right one ends the run.
 """
 
 from __future__ import annotations

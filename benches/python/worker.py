@@ -143,7 +143,7 @@ class Worker:
         row = self.cases[case]
         row.before()
         prepared = list(itertools.islice(row.requests, warm + count))
-        # Not while something is timed that is not of the function; what the function leaves is collected as in a server.
+        # What the bench has made is not looked at; what the function leaves is collected as in a server.
         gc.collect()
         gc.freeze()
         samples = self._timed(row, prepared)
@@ -180,8 +180,8 @@ class Worker:
         faults: list[BaseException] = []
 
         def work(share: list[dict[str, Any]]) -> None:
-            # Pushed before, one upon the other, because making them holds the GIL and would be half of what is timed. Each
-            # has an app context of its own, else all of them would share one `g`, and the answer that is kept there.
+            # Pushed before, one upon the other, because making them holds the GIL and would be half of what
+            # is timed. Each has an app context of its own, else all would share one `g` and its answer.
             contexts = [(self.app.app_context(), self.app.request_context(environ)) for environ in share]
             for outer, inner in contexts:
                 outer.push()
