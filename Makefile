@@ -149,6 +149,10 @@ build/prototype/.built: $(wildcard benches/prototype/src/*.rs benches/prototype/
 		$(BIN)/maturin build --release --interpreter $(BIN)/python --out $(CURDIR)/build/prototype'
 	@touch $@
 
+.PHONY: bench-core
+bench-core: prerequisites ## Time the core by criterion (two minutes; BENCH="decided" for a part)
+	@cargo bench --locked --bench core -- --warm-up-time 1 --measurement-time 3 $(BENCH)
+
 .PHONY: bench-python
 bench-python: prerequisites build/wheel/.built build/prototype/.built ## Measure the installed wheel beside its baselines (BENCH=--quick: a minute; needs Python 3.12)
 	$(VENVS) bench --wheel $(THE_WHEEL) --wheel $$(ls build/prototype/*.whl)

@@ -1,7 +1,7 @@
 //! Back-channel logout (OpenID Connect Back-Channel Logout 1.0): the provider ends sessions, no browser takes part.
 
 use super::wire::{Decision, Reply, Request};
-use super::{App, answer, provider, users};
+use super::{App, answer, provider, refusals, users};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::jose::Compact;
 use crate::oidc::logout_token::{self, Expectation};
@@ -20,8 +20,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     match end(app, request) {
         Ok(()) => Ok(Decision::Reply(Reply::new(200))),
         Err(error) if error.party == Party::Caller => {
-            let (level, line) = answer::log_line(request, &error);
-            app.log(level, &line);
+            refusals::write(app, request, &error);
             Ok(Decision::Reply(answer::invalid_request(&error)))
         }
         Err(error) => Err(error),

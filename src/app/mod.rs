@@ -11,6 +11,7 @@ mod login;
 mod logout;
 mod pages;
 mod provider;
+mod refusals;
 mod resource;
 pub mod return_to;
 mod routes;
@@ -44,6 +45,7 @@ pub struct App {
     sessions: browser::Sessions,
     people: users::People,
     sites: Sites,
+    refusals: refusals::Refusals,
 }
 
 /// Somebody who may go on.
@@ -68,6 +70,7 @@ impl App {
             sessions: browser::Sessions::new(),
             people: users::People::new(),
             sites: Sites::new(&config.place),
+            refusals: refusals::Refusals::default(),
             config,
             world,
         })
@@ -104,8 +107,10 @@ impl App {
         provider::refresh(self).min(exchange::look(self))
     }
 
-    /// One round of the clerk: makes the tables, and writes what the event loop could not wait for. It blocks.
+    /// One round of the clerk: makes the tables, writes what the event loop could not wait for, and sums up what was refused.
+    /// It blocks.
     pub fn attend(&self) -> Duration {
+        refusals::sum_up(self);
         users::attend(self)
     }
 
@@ -184,8 +189,7 @@ impl App {
     }
 
     fn refuse(&self, request: &Request<'_>, error: &Error, set_cookie: Option<String>) -> Decision {
-        let (level, line) = answer::log_line(request, error);
-        self.log(level, &line);
+        refusals::write(self, request, error);
         let site = self.site(request).ok();
         Decision::Reply(answer::reply(request, error, site.as_deref(), &self.config.place, set_cookie))
     }

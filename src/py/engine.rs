@@ -146,6 +146,7 @@ impl Engine {
         request: &Request<'_>,
         decide: impl FnOnce(&App) -> wire::Decision + Send,
     ) -> Decision {
+        self.log.look(py);
         let decided = py.detach(|| {
             catch_unwind(AssertUnwindSafe(|| match self.built.get_or_init(|| self.build()) {
                 Ok(app) => decide(app),

@@ -132,7 +132,8 @@ impl Ask {
         Answered(decision)
     }
 
-    fn request(&self) -> Request<'_> {
+    /// The request as the engine is asked.
+    pub fn request(&self) -> Request<'_> {
         Request {
             method: &self.method,
             path: &self.path,
