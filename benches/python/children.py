@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import environs
 import keys
 
 HERE = Path(__file__).resolve().parent
@@ -41,6 +42,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/mlflow.db",
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         **more,
     }
@@ -53,6 +55,21 @@ def our_settings(issuer: str) -> dict[str, str]:
         "OIDC_CLIENT_SECRET": keys.CLIENT_SECRET,
         "OIDC_USERNAME_CLAIM": "email",
         "OIDC_USER_GROUP": keys.GROUP,
+    }
+
+
+def rival_settings(issuer: str, folder: Path) -> dict[str, str]:
+    """Those of mlflow-oidc-auth, with the audience and the issuer checked as they are by the others."""
+    return {
+        "OIDC_DISCOVERY_URL": f"{issuer}/.well-known/openid-configuration",
+        "OIDC_CLIENT_ID": keys.CLIENT_ID,
+        "OIDC_CLIENT_SECRET": keys.CLIENT_SECRET,
+        "OIDC_AUDIENCE": keys.CLIENT_ID,
+        "OIDC_ISSUER": issuer,
+        "OIDC_GROUP_NAME": keys.GROUP,
+        "OIDC_REDIRECT_URI": f"http://{environs.HOST}/callback",
+        "OIDC_USERS_DB_URI": f"sqlite:///{folder}/auth.db",
+        "SECRET_KEY": SECRET,
     }
 
 
@@ -117,6 +134,10 @@ class Child:
 
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def wait(self) -> int:
+        """For one that does its work and ends by itself: its exit status."""
+        return self._process.wait(300)
 
     def end(self) -> None:
         if self._process.stdin:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import children
-import rival as rivals
 import table
 from provider import Provider
 from targets import Found
@@ -33,7 +32,9 @@ def measure(folder: Path, provider: Provider, quick: bool, found: Found) -> None
     home = children.home(folder / "contexts")
     worker = children.Child("worker.py", home, settings, **children.our_settings(provider.issuer))
     rival_home = children.home(folder / "contexts-rival")
-    rival = children.Child("rival.py", rival_home, settings, **rivals.settings(provider.issuer, rival_home))
+    rival = children.Child(
+        "rival.py", rival_home, settings, **children.rival_settings(provider.issuer, rival_home)
+    )
     with children.children(worker, rival):
         names = {name: child for child in (worker, rival) for name in child.ask("prepare")}
         timings = {name: table.Timing() for name in names}

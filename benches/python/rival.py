@@ -11,28 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import asgi
-import environs
 import keys
 import login
 from cases import ALICE, Requests, Wrong
 from worker import own_output, serve
-
-SECRET = "session-secret-of-the-bench-0123456789abcdef"
-
-
-def settings(issuer: str, folder: Path) -> dict[str, str]:
-    """Its variables, with the audience and the issuer checked as they are by the others."""
-    return {
-        "OIDC_DISCOVERY_URL": f"{issuer}/.well-known/openid-configuration",
-        "OIDC_CLIENT_ID": keys.CLIENT_ID,
-        "OIDC_CLIENT_SECRET": keys.CLIENT_SECRET,
-        "OIDC_AUDIENCE": keys.CLIENT_ID,
-        "OIDC_ISSUER": issuer,
-        "OIDC_GROUP_NAME": keys.GROUP,
-        "OIDC_REDIRECT_URI": f"http://{environs.HOST}/callback",
-        "OIDC_USERS_DB_URI": f"sqlite:///{folder}/auth.db",
-        "SECRET_KEY": SECRET,
-    }
 
 
 class Rival:

@@ -14,24 +14,34 @@ from pathlib import Path
 
 import contexts
 import keys
+import served
 import table
 import targets
+import wholes
 from children import Failed
 from provider import Provider
 
+MEMORY = Path("/dev/shm")
 # Each prints a table and returns what the targets are judged by.
-LAYERS = {"contexts": contexts.measure}
+LAYERS = {"contexts": contexts.measure, "whole": wholes.in_process, "http": served.measure}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few rounds: shows that the bench works")
     parser.add_argument("--only", action="append", choices=sorted(LAYERS), help="one layer, or several")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=MEMORY if MEMORY.is_dir() else None,
+        help="where the databases are made: in memory where it can be",
+    )
     arguments = parser.parse_args()
     found: targets.Found = {}
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mlflow-oidc-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="mlflow-oidc-bench-", dir=arguments.folder) as name:
         folder = Path(name)
+        system = table.file_system(folder)
         signing = keys.make(folder / "keys")
         try:
             with Provider(signing) as provider:
@@ -42,7 +52,8 @@ def main() -> int:
             print(f"*** nothing is reported: {fault}", file=sys.stderr)
             return 1
     print(f"\n## targets\n\n{targets.judged(found)}\n")
-    print(f"{table.machine()}; {time.monotonic() - begin:.0f} s{'; --quick' if arguments.quick else ''}")
+    told = f"databases on {system}; {time.monotonic() - begin:.0f} s{'; --quick' if arguments.quick else ''}"
+    print(f"{table.machine()}; {told}")
     return 0
 
 

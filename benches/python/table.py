@@ -74,5 +74,12 @@ def machine() -> str:
     )
 
 
+def file_system(folder: Path) -> str:
+    """What kind of file system a folder is on: the longest mount point that it is below."""
+    mounts = (line.split()[1:3] for line in _lines("/proc/mounts"))
+    below = [(point, kind) for point, kind in mounts if folder.is_relative_to(point)]
+    return max(below, key=lambda mount: len(mount[0]), default=("", "unknown"))[1]
+
+
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
