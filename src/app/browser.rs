@@ -8,6 +8,7 @@ use crate::secret::sha256;
 use crate::session::SessionId;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many sessions a worker remembers.
 const REMEMBERED: usize = 100_000;
@@ -19,6 +20,9 @@ pub struct Sessions {
     /// The session that a cookie value holds, by the SHA-256 of the value as it was sent. What is sealed never changes its
     /// meaning, so this says nothing of whether the session still lives.
     opened: Cache<[u8; 32], [u8; 32]>,
+    /// Rows read before the last time that all were forgotten count no more. Emptying the memory instead would hold its locks for
+    /// as long as a hundred thousand sessions take, with the event loop waiting.
+    generation: AtomicU64,
 }
 
 /// A session and whose it is.
@@ -29,16 +33,17 @@ pub struct Session {
     /// Whether the groups let anybody in.
     admissible: bool,
     read_at: i64,
+    generation: u64,
 }
 
 impl Sessions {
     pub fn new() -> Self {
-        Self { read: Cache::new(REMEMBERED), opened: Cache::new(REMEMBERED) }
+        Self { read: Cache::new(REMEMBERED), opened: Cache::new(REMEMBERED), generation: AtomicU64::new(0) }
     }
 
     /// Forgets all of them: the next request of each reads its row again.
     pub fn forget_all(&self) {
-        self.read.clear();
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets a session that has ended.
@@ -49,7 +54,12 @@ impl Sessions {
     /// A session whose row was read lately.
     fn known(&self, app: &App, hash: &[u8; 32], now: i64) -> Option<Arc<Session>> {
         let session = self.read.get(hash)?;
-        (0..app.config.session_cache).contains(&now.saturating_sub(session.read_at)).then_some(session)
+        let lately = (0..app.config.session_cache).contains(&now.saturating_sub(session.read_at));
+        (lately && session.generation == self.generation()).then_some(session)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 }
 
@@ -104,6 +114,8 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
         return if now < session.row.expires_at { Ok(session) } else { Err(ended("one that expired")) };
     }
     users::prepared(app, on_event_loop)?;
+    // Taken before the row is read: what is forgotten meanwhile is forgotten.
+    let generation = app.sessions.generation();
     let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
     let Some((row, identity)) = app.world.store.session(&hash, patience)? else {
         app.sessions.forget(&hash);
@@ -125,7 +137,7 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
     }
     let username = identity.username.as_str().into();
     let admissible = app.config.rules.admit(identity.groups.as_deref()).is_ok();
-    let session = Arc::new(Session { row, identity, username, admissible, read_at: now });
+    let session = Arc::new(Session { row, identity, username, admissible, read_at: now, generation });
     app.sessions.read.insert(hash, Arc::clone(&session));
     Ok(session)
 }
