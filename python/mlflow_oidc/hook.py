@@ -44,23 +44,22 @@ def authenticate_request() -> Authorization | Response:
     """
     current = _current_request()
     # The second to sixth caller of the same request must get the same object, and no effect twice.
-    kept: dict[str, Any] = vars(current)
+    kept: dict[str, Any] = current.__dict__
     answer: Authorization | Response | None = kept.get(_KEPT)
-    if answer is None:
-        try:
-            answer = _first_answer(current)
-        except Exception:
-            logger.exception("a fault in mlflow-oidc: the request was refused")
-            answer = _broken()
-        kept[_KEPT] = answer
+    if answer is not None:
+        return answer
+    try:
+        engine = _engine or _make_engine_once()
+        username = engine.recall(current.method, current.path, current.environ)
+        answer = _decide(current, engine) if username is None else _allow(current, username)
+    except Exception:
+        logger.exception("a fault in mlflow-oidc: the request was refused")
+        answer = _broken()
+    kept[_KEPT] = answer
     return answer
 
 
-def _first_answer(current: Request) -> Authorization | Response:
-    engine = _engine or _make_engine_once()
-    username = engine.recall(current.method, current.path, current.environ)
-    if username is not None:
-        return _allow(current, username)
+def _decide(current: Request, engine: Engine) -> Authorization | Response:
     decision = engine.decide(
         current.method, current.path, current.environ, _body(current), _get_running_loop() is not None
     )
