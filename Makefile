@@ -23,7 +23,7 @@ unexport PYTHONPATH
 
 BIN := $(CURDIR)/build/venv/build/bin
 TOOLS := $(CURDIR)/build/venv/tools/bin
-MLFLOWS := mlflow-3.17.2 mlflow-2.22.5 mlflow-2.9.2
+MLFLOWS := mlflow-3.17.2 mlflow-3.17.2-uvloop mlflow-2.22.5 mlflow-2.9.2
 STEP := @tools/step
 VENVS := @$(PYTHON) -B tools/venvs.py
 # Asked of the shell each time: make's own wildcard remembers the folder as it was before the wheel was there.
@@ -123,6 +123,14 @@ test-python: prerequisites tools build/wheel/.built ## pytest against real MLflo
 	$(VENVS) tools $(MLFLOWS) --wheel $(THE_WHEEL)
 	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
 		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser) $(PYTEST)
+
+# What a bench uses of the tests' helpers, it uses from where they are.
+WITH_HELPERS := PYTHONPATH=tests/python $(TOOLS)/python -P
+
+.PHONY: bench-keep-alive
+bench-keep-alive: prerequisites tools build/wheel/.built ## What a kept connection costs, by workers, without uvloop and with it (two minutes)
+	$(VENVS) tools mlflow-3.17.2 mlflow-3.17.2-uvloop --wheel $(THE_WHEEL)
+	@$(WITH_HELPERS) benches/http/keep_alive.py
 
 # The rooms in which a missing check would let somebody in, and the rules that have to notice.
 CHECKED := $(wildcard src/jose/*.rs src/oidc/*.rs src/session/*.rs src/identity/*.rs) \

@@ -62,6 +62,7 @@ ENVIRONMENTS = {
         Environment("instructions", "what stands around our function while it is counted (seconds)"),
         Environment("sdist", "an empty environment for the wheel made from the sdist (seconds)"),
         Environment("mlflow-3.17.2", "MLflow 3.17.2 (one or two minutes)"),
+        Environment("mlflow-3.17.2-uvloop", "MLflow 3.17.2 and uvloop (one or two minutes)"),
         # The older ones pin packages that have no wheels for a newer Python.
         Environment("mlflow-2.22.5", "MLflow 2.22.5 (one or two minutes)", newest_python=(3, 11)),
         Environment("mlflow-2.9.2", "MLflow 2.9.2 (one or two minutes)", newest_python=(3, 11)),
