@@ -132,6 +132,11 @@ bench-keep-alive: prerequisites tools build/wheel/.built ## What a kept connecti
 	$(VENVS) tools mlflow-3.17.2 mlflow-3.17.2-uvloop --wheel $(THE_WHEEL)
 	@$(WITH_HELPERS) benches/http/keep_alive.py
 
+.PHONY: bench-waiting
+bench-waiting: prerequisites tools build/wheel/.built ## What others wait for while the provider takes 5 s, and how long the event loop is held (six minutes)
+	$(VENVS) tools mlflow-3.17.2 mlflow-2.9.2 --wheel $(THE_WHEEL)
+	@$(WITH_HELPERS) benches/waiting/waiting.py
+
 # The rooms in which a missing check would let somebody in, and the rules that have to notice.
 CHECKED := $(wildcard src/jose/*.rs src/oidc/*.rs src/session/*.rs src/identity/*.rs) \
 	$(patsubst %,src/app/%.rs,callback bearer backchannel exchange browser return_to routes)
