@@ -1,7 +1,8 @@
 //! Back-channel logout (OpenID Connect Back-Channel Logout 1.0): the provider ends sessions, no browser takes part.
 
+use super::provider::{self, Asker};
 use super::wire::{Decision, Reply, Request};
-use super::{App, answer, provider, refusals, users};
+use super::{App, answer, refusals, users};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::jose::Compact;
 use crate::oidc::logout_token::{self, Expectation};
@@ -38,7 +39,7 @@ fn end(app: &App, request: &Request<'_>) -> Result<()> {
     };
     // Before any key is asked for: what a stranger sends costs the provider nothing.
     let ended = logout_token::check(&compact, &expected)?;
-    provider::verify_token(app, compact, request.on_event_loop)?;
+    provider::verify_token(app, compact, Asker::of(request.on_event_loop))?;
     users::prepared(app, request.on_event_loop)?;
     let (subject, sid) = (ended.subject.as_deref(), ended.provider_sid.as_deref());
     let count = app.world.store.remove_ended(&app.config.issuer, subject, sid)?;

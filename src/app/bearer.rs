@@ -1,7 +1,8 @@
 //! A program's JWT: judged cheaply, verified once, remembered by its hash until it expires.
 
+use super::provider::{self, Asker};
 use super::wire::{Decision, Request};
-use super::{App, provider, users};
+use super::{App, users};
 use crate::error::{Code, Error, Result};
 use crate::identity::{Person, Statement, person};
 use crate::jose::Compact;
@@ -89,7 +90,7 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Statement> {
             "the ID token of a browser's login",
         ));
     }
-    let (verified, epoch) = provider::verify_token(app, compact, on_event_loop)?;
+    let (verified, epoch) = provider::verify_token(app, compact, Asker::of(on_event_loop))?;
     let statement = app.identify(verified.claims())?;
     let person = person(&statement.identity.issuer, &statement.identity.subject);
     let statement = users::share(app, &person, statement);
