@@ -54,8 +54,6 @@ def test_nobody_else_waits_for_a_provider_that_takes_five_seconds(
         pending, in_trouble = storm.pending, provider.in_trouble
         taken = asking.ask(STORM)
 
-    assert pending == LOGINS, f"only {pending} logins were pending"
-    assert in_trouble > 1, "logins and keys have to be what the provider is slow with"
     for probe in chosen:
         refused, took = taken[probe.name].refused, taken[probe.name].milliseconds
         assert not refused, refused[0]
@@ -66,3 +64,6 @@ def test_nobody_else_waits_for_a_provider_that_takes_five_seconds(
     typical = statistics.median(storm.on_event_loop)
     assert typical < UNKNOWN_KEY, f"{typical:.0f} ms for an unknown key on the event loop"
     assert set(storm.answers["forged, native"]) == {"401 token_signature"}, storm.answers
+    # Was it a storm?
+    assert pending == LOGINS, f"only {pending} logins were pending"
+    assert in_trouble > 1, "logins and keys have to be what the provider is slow with"
