@@ -55,6 +55,11 @@ class Engine:
         """Decides one request. It raises nothing: every fault is an answer."""
     def admit_password_user(self, parts: RequestParts, username: str) -> Decision:
         """Decides about somebody whose password MLflow has found right."""
+    def permission_cache_seconds(self) -> int:
+        """For how many seconds MLflow's own look-ups may be remembered; 0 is not at all.
+
+        It is 0 with a faulty configuration, too.
+        """
     def abandon(self) -> None:
         """Leaves this engine alone for ever: for the child of a fork."""
 
