@@ -135,6 +135,7 @@ fn judge(given: &Given<'_>, input: &[u8]) -> Vec<String> {
             );
             assert!((0..=600).contains(&config.skew) && (60..=31_536_000).contains(&config.session_lifetime));
             assert!((0..=300).contains(&config.session_cache) && (1..=60).contains(&config.http_timeout));
+            assert!((0..=300).contains(&config.permission_cache));
             assert!(config.scopes.split_whitespace().any(|scope| scope == "openid"));
             if let Some(site) = &config.place.site {
                 told::address(&site.origin);

@@ -60,6 +60,11 @@ class Engine:
         self, method: str, path: str, environ: dict[str, Any], on_event_loop: bool, username: str
     ) -> Decision:
         """Decides about somebody whose password MLflow has found right."""
+    def permission_cache_seconds(self) -> int:
+        """For how many seconds MLflow's own look-ups may be remembered; 0 is not at all.
+
+        It is 0 with a faulty configuration, too.
+        """
     def abandon(self) -> None:
         """Leaves this engine alone for ever: for the child of a fork."""
 

@@ -16,6 +16,7 @@ from typing import Any
 from flask import Request, Response, request
 from werkzeug.datastructures import Authorization
 
+from mlflow_oidc import permissions
 from mlflow_oidc._native import Decision, Engine
 from mlflow_oidc.users import Users
 
@@ -136,10 +137,11 @@ def _make_engine_once() -> Engine:
 
 def _make_engine() -> Engine:
     # Imported here because importing it early would read MLflow's configuration and make its app.
+    import mlflow
     from mlflow.server import auth
 
     database, kind = _database(auth.auth_config.database_uri)
-    return Engine(
+    engine = Engine(
         _section(Path(auth.__file__).parent / "basic_auth.ini"),
         auth.auth_config.admin_username,
         database,
@@ -147,6 +149,8 @@ def _make_engine() -> Engine:
         Users(auth.store.engine),
         logger,
     )
+    permissions.remember(auth, mlflow.__version__, engine.permission_cache_seconds())
+    return engine
 
 
 def _section(default_path: Path) -> list[tuple[str, str]]:

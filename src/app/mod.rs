@@ -101,6 +101,11 @@ impl App {
         }
     }
 
+    /// How long MLflow's own look-ups may be remembered, in seconds; 0 is not at all.
+    pub fn permission_cache_seconds(&self) -> i64 {
+        self.config.permission_cache
+    }
+
     /// One round of the refresher: fetches metadata and keys that are due, and looks whether logins can end again. Returns
     /// how long it may sleep. It blocks.
     pub fn refresh(&self) -> Duration {

@@ -78,6 +78,8 @@ keys! {
         "How long a browser stays signed in (seconds, or 30m, 12h, 7d).";
     "session_cache_seconds" Kind::Duration(0, 300), "5", "", "5",
         "How long a worker may go on with what it read of a session or user: the delay of a logout elsewhere.";
+    "permission_cache_seconds" Kind::Duration(0, 300), "5", "", "5",
+        "How long MLflow's own look-ups of users and grants are remembered at most; a change in its database ends that at once. 0 turns it off.";
     "session_secret" Kind::SecretList, "", "MLFLOW_FLASK_SERVER_SECRET_KEY, else derived from the client secret, if of 16 characters at least", "",
         "Seals the cookie; the same on all servers, at least 16 characters. Several for a rollover: the first seals, all open.";
     "basic_auth" Kind::Flag, "true", "", "false",

@@ -51,6 +51,8 @@ pub struct Config {
     pub session_lifetime: i64,
     /// `OIDC_SESSION_CACHE_SECONDS`.
     pub session_cache: i64,
+    /// `OIDC_PERMISSION_CACHE_SECONDS`.
+    pub permission_cache: i64,
     /// What seals: the first, then older ones that still open.
     pub session_secrets: Vec<Secret>,
     /// `OIDC_BASIC_AUTH`.

@@ -70,6 +70,7 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
         skew: reader.duration("clock_skew_seconds"),
         session_lifetime: reader.duration("session_lifetime"),
         session_cache: reader.duration("session_cache_seconds"),
+        permission_cache: reader.duration("permission_cache_seconds"),
         session_secrets,
         basic_auth: reader.flag("basic_auth"),
         link_existing_users: reader.flag("link_existing_users"),

@@ -128,6 +128,11 @@ impl Engine {
         Ok(self.detached(py, &request, |app| app.admit_password_user(&request, username)))
     }
 
+    /// How long MLflow's own look-ups may be remembered, in seconds; 0 is not at all, and so is a faulty configuration.
+    fn permission_cache_seconds(&self, py: Python<'_>) -> i64 {
+        self.outside(py, |built| built.map_or(0, |app| app.permission_cache_seconds())).unwrap_or(0)
+    }
+
     /// Leaves this engine alone for ever: for the child of a fork, which has none of its threads, and whose closing of
     /// the parent's SQLite connections would break the parent's file ("How To Corrupt", section 2.6).
     fn abandon(&self) {
@@ -138,8 +143,18 @@ impl Engine {
 }
 
 impl Engine {
-    /// The one place where the GIL is let go; `decide` touches no Python object. Ports that need Python attach by
-    /// themselves.
+    /// The one place where the GIL is let go; `work` touches no Python object. Ports that need Python attach by
+    /// themselves. `None` is a panic.
+    fn outside<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(Result<&Arc<App>, &Vec<Fault>>) -> T + Send,
+    ) -> Option<T> {
+        py.detach(|| {
+            catch_unwind(AssertUnwindSafe(|| work(self.built.get_or_init(|| self.build()).as_ref()))).ok()
+        })
+    }
+
     fn detached(
         &self,
         py: Python<'_>,
@@ -147,17 +162,16 @@ impl Engine {
         decide: impl FnOnce(&App) -> wire::Decision + Send,
     ) -> Decision {
         self.log.look(py);
-        let decided = py.detach(|| {
-            catch_unwind(AssertUnwindSafe(|| match self.built.get_or_init(|| self.build()) {
-                Ok(app) => decide(app),
-                Err(faults) => wire::Decision::Reply(answer::misconfigured(request, faults)),
-            }))
-            .unwrap_or_else(|_| {
+        let decided = self.outside(py, |built| match built {
+            Ok(app) => decide(app),
+            Err(faults) => wire::Decision::Reply(answer::misconfigured(request, faults)),
+        });
+        decided
+            .unwrap_or_else(|| {
                 self.log.log(Level::Error, "a fault in mlflow-oidc: the request was refused");
                 wire::Decision::Reply(answer::broken(request))
             })
-        });
-        decided.into()
+            .into()
     }
 
     fn build(&self) -> Result<Arc<App>, Vec<Fault>> {

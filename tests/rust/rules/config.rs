@@ -62,7 +62,7 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(config.scopes, "openid email profile");
     assert!(config.audiences.is_empty());
     assert_eq!((config.skew, config.session_lifetime, config.session_cache), (60, 43_200, 5));
-    assert_eq!(config.http_timeout, 10);
+    assert_eq!((config.permission_cache, config.http_timeout), (5, 10));
     assert!(config.basic_auth && !config.link_existing_users);
     assert_eq!(config.session_secrets, [Secret::new(CLIENT_SECRET)]);
     assert!(config.ca_bundle.is_none() && !config.place.is_fixed());
