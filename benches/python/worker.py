@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import ctypes
 import gc
 import itertools
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -20,7 +23,7 @@ from typing import Any
 
 import environs
 import keys
-from cases import ALICE, CALLS, Case, Requests, Wrong, is_newcomer, is_refused, is_user
+from cases import ALICE, CALLS, Case, Requests, Wrong, is_decided, is_newcomer, is_refused, is_user
 
 PASSWORD = "a-password-of-the-bench-0123456789"
 
@@ -72,7 +75,8 @@ class Worker:
         prototype = functions.prototype(native)
         known = environs.cookie(f"session={value}")
 
-        self.mlflow.store.create_user("basic@example.org", PASSWORD)
+        if not self.mlflow.store.has_user("basic@example.org"):
+            self.mlflow.store.create_user("basic@example.org", PASSWORD)
         password = base64.b64encode(f"basic@example.org:{PASSWORD}".encode()).decode()
         basic = {"HTTP_AUTHORIZATION": f"Basic {password}"}
         careful = functions.CarefulPython(self.issuer, remembers=False).authenticate_request
@@ -172,6 +176,46 @@ class Worker:
             samples.append(end - begin)
         return samples
 
+    def loop(self, kind: str, count: int) -> list[int]:
+        """Nanoseconds of each call on an event loop, as MLflow's native routes make it."""
+        make = self.requests
+        more = {"unknown kid": make.unknown_kid(), "newcomer": make.newcomers()}
+        requests = more.get(kind) or self.cases[f"ours: {kind}"].requests
+        prepared = list(itertools.islice(requests, count + 10))
+
+        async def run() -> list[int]:
+            samples = []
+            for environ in prepared:
+                with self.app.request_context(environ):
+                    begin = time.perf_counter_ns()
+                    answer = self.ours()
+                    samples.append(time.perf_counter_ns() - begin)
+                is_decided(answer)
+            return samples
+
+        return asyncio.run(run())[10:]
+
+    def meet(self, count: int) -> None:
+        """As many people as were put into the database sign in, each by a token, and are remembered."""
+        for place in range(count):
+            name = f"person-{place}"
+            told = {"subject": name, "email": keys.username(name), "preferred_username": name}
+            request = environs.environ(**environs.bearer(self.requests.token("RS256", **told)))
+            self.answer(request, self.ours, is_user(keys.username(name)))
+
+    def flood(self, function: str, kind: str, count: int) -> int:
+        """By how many bytes the resident memory grows with so many tokens that were never seen."""
+        make = self.requests
+        called = self.ours if function == "ours" else self.functions.constant(ALICE)
+        good = kind == "valid" or function == "constant"
+        tokens = (make.token("EdDSA") for _ in range(count))
+        prepared = list(tokens if kind == "valid" else map(keys.tampered, tokens))
+        before = resident()
+        for token in prepared:
+            request = environs.environ(**environs.bearer(token))
+            self.answer(request, called, is_user(ALICE) if good else is_refused)
+        return resident() - before
+
     def threads(self, case: str, count: int, threads: int) -> float:
         """Calls in a second of so many threads together, each with requests of its own."""
         row = self.cases[case]
@@ -211,6 +255,13 @@ class Worker:
         if faults:
             raise faults[0]
         return threads * count / seconds
+
+
+def resident() -> int:
+    """Bytes of memory that this process has, after what is free was given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def serve(worker: Any, told: Any, said: Any) -> None:
