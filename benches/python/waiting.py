@@ -110,6 +110,9 @@ def measure(folder: Path, provider: Provider, quick: bool, found: Found) -> None
         provider.delay = 0
         provider.keys_for = 3600
         server.stop()
+    for name in bad:
+        if let_in := [status for status in hanging[name].statuses if status < 400]:
+            raise children.Failed(f"{name}: let in with {let_in}")
     print(_whole_requests(others, bad, quiet, hanging, found))
     print(f"\n{_on_the_loop(folder, provider, quick, found)}")
 
@@ -200,7 +203,7 @@ def _bad(
 
 
 def _log_in_by_turns(port: int, provider: Provider) -> None:
-    """Not all in the same instant, because what that takes is the work of a hundred requests, and no waiting."""
+    """Not all in one instant: that would be the work of a hundred requests, and no waiting."""
     for _ in range(LOGINS):
         threading.Thread(target=_log_in, args=(port, provider), daemon=True).start()
         time.sleep(DELAY / LOGINS)
