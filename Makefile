@@ -45,7 +45,7 @@ demo: prerequisites build/wheel/.built ## Try it: MLflow, a provider and three p
 	@exec build/venv/mlflow-$(MLFLOW)/bin/mlflow-oidc demo $(if $(CHECK),--check) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: prerequisites-lint lint test-rust wheel test-packages test-python ## Everything: format, lint, Rust, the packages, and pytest against real servers
+test: prerequisites-lint lint test-rust wheel test-packages instructions test-python ## Everything: format, lint, Rust, the packages, instructions, and pytest against real servers
 
 .PHONY: lint
 lint: prerequisites-lint lint-dependencies lint-rust lint-native lint-python ## Format, lint and dependencies only
@@ -79,8 +79,8 @@ lint-native: build/wheel/.built
 .PHONY: lint-python
 lint-python: tools build/wheel/.built
 	$(VENVS) tools --wheel $(THE_WHEEL)
-	$(STEP) 'Linting the Python code (seconds)' $(TOOLS)/ruff check python tests tools benches/python
-	$(STEP) 'Checking the format of the Python code (seconds)' $(TOOLS)/ruff format --check python tests tools benches/python
+	$(STEP) 'Linting the Python code (seconds)' $(TOOLS)/ruff check python tests tools benches
+	$(STEP) 'Checking the format of the Python code (seconds)' $(TOOLS)/ruff format --check python tests tools benches
 	$(STEP) 'Checking the types of the Python code (first time: half a minute)' $(TOOLS)/mypy
 	$(STEP) 'Holding the stubs against the native module (seconds)' \
 		$(TOOLS)/python -P -m mypy.stubtest mlflow_oidc._native
@@ -88,8 +88,8 @@ lint-python: tools build/wheel/.built
 .PHONY: format
 format: tools ## Put the format right
 	$(STEP) 'Formatting the Rust code' cargo fmt
-	$(STEP) 'Formatting the Python code' $(TOOLS)/ruff format python tests tools benches/python
-	$(STEP) 'Mending what the linter can mend' $(TOOLS)/ruff check --fix python tests tools benches/python
+	$(STEP) 'Formatting the Python code' $(TOOLS)/ruff format python tests tools benches
+	$(STEP) 'Mending what the linter can mend' $(TOOLS)/ruff check --fix python tests tools benches
 
 .PHONY: test-rust
 test-rust: prerequisites ## cargo test: the pure core alone, then the whole
@@ -148,6 +148,17 @@ build/prototype/.built: $(wildcard benches/prototype/src/*.rs benches/prototype/
 	$(STEP) 'Building the prototype (first time: a minute)' sh -ec 'cd benches/prototype && \
 		$(BIN)/maturin build --release --interpreter $(BIN)/python --out $(CURDIR)/build/prototype'
 	@touch $@
+
+# Counts, not times: they are the same on a busy machine, so they may fail the build.
+.PHONY: instructions
+instructions: prerequisites tools build/wheel/.built ## Count the instructions of the hot paths against their record (RECORD=yes writes it; needs valgrind)
+	$(VENVS) tools instructions --wheel $(THE_WHEEL)
+	$(STEP) 'Counting the instructions of the hot paths (half a minute)' $(TOOLS)/python -B benches/instructions/run.py \
+		--python build/venv/instructions/bin/python $(if $(RECORD),--record)
+
+.PHONY: bench-core
+bench-core: prerequisites ## Time the core by criterion (two minutes; BENCH="decided" for a part)
+	@cargo bench --locked --bench core -- --warm-up-time 1 --measurement-time 3 $(BENCH)
 
 .PHONY: bench-python
 bench-python: prerequisites build/wheel/.built build/prototype/.built ## Measure the installed wheel beside its baselines (BENCH=--quick: a minute; needs Python 3.12)

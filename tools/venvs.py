@@ -59,6 +59,7 @@ ENVIRONMENTS = {
         Environment("build", "maturin, which builds the wheel (seconds)", takes_wheel=False),
         Environment("tools", "the tools that check and test (about a minute)"),
         Environment("empty", "an empty environment for the wheel (seconds)"),
+        Environment("instructions", "what stands around our function while it is counted (seconds)"),
         Environment("sdist", "an empty environment for the wheel made from the sdist (seconds)"),
         Environment("mlflow-3.17.2", "MLflow 3.17.2 (one or two minutes)"),
         # The older ones pin packages that have no wheels for a newer Python.

@@ -7,7 +7,7 @@ use super::{App, accounts, browser, provider};
 use crate::config::Site;
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::Rules;
-use crate::jose::{Object, Verified};
+use crate::jose::{Compact, Object, Verified};
 use crate::oidc::callback::CallbackQuery;
 use crate::oidc::{Metadata, claims, id_token, token, userinfo};
 use crate::ports::{Level, SessionRow};
@@ -113,9 +113,9 @@ fn finish(
     let tokens = token::judge(&answer)?;
     let verified = verify_id_token(app, request, &tokens, attempt)?;
     let claims = complete(begun, &verified, &tokens, &app.config.rules)?;
-    let identity = app.identify(&claims).map_err(blame_provider)?;
+    let statement = app.identify(&claims).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
-    let admitted = accounts::settle(app, identity)?;
+    let admitted = accounts::settle(app, &statement)?;
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;
     app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
     Ok((session, attempt.next.clone()))
@@ -147,7 +147,8 @@ fn verify_id_token(
     tokens: &token::Tokens,
     attempt: &Attempt,
 ) -> Result<Verified> {
-    let (verified, _) = provider::verify_token(app, tokens.id_token.expose(), request.on_event_loop)
+    let (verified, _) = Compact::parse(tokens.id_token.expose())
+        .and_then(|token| provider::verify_token(app, token, request.on_event_loop))
         .map_err(blame_provider)?;
     let expected = id_token::Expectation {
         issuer: &app.config.issuer,

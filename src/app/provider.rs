@@ -141,17 +141,17 @@ fn wait(app: &App, on_event_loop: bool, limit: usize) -> Result<()> {
 ///
 /// # Errors
 /// Those of [`verify`], and those of the provider while it is not proven that it does not have the key.
-pub fn verify_token(app: &App, token: &str, on_event_loop: bool) -> Result<(Verified, u64)> {
+pub fn verify_token(app: &App, token: Compact<'_>, on_event_loop: bool) -> Result<(Verified, u64)> {
     let mut waited = false;
     loop {
         let current = known(app, on_event_loop)?;
-        let compact = Compact::parse(token)?;
-        let name = Name::of(&compact);
-        let unknown = match verify(compact, &current.keys, &current.metadata.algorithms) {
-            Ok(verified) => return Ok((verified, current.epoch)),
-            Err(error) if error.code == Code::TokenKeyUnknown => error,
-            Err(error) => return Err(error),
+        let allowed = &current.metadata.algorithms;
+        let unknown = match current.keys.select(&token) {
+            // Only a key that is looked for with a good algorithm is worth asking the provider.
+            Err(unknown) if allowed.contains(&token.algorithm()) => unknown,
+            _ => return Ok((verify(token, &current.keys, allowed)?, current.epoch)),
         };
+        let name = Name::of(&token);
         {
             let mut plan = app.provider.plan();
             let now = app.now();

@@ -1,5 +1,7 @@
 //! A request as plain values, and what is decided about it.
 
+use std::sync::Arc;
+
 /// What is looked at of an HTTP request. Borrowed text, nothing parsed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
@@ -73,7 +75,7 @@ pub enum Decision {
     /// It runs as this MLflow user.
     Allow {
         /// A row of MLflow's `users`.
-        username: String,
+        username: Arc<str>,
     },
     /// MLflow itself checks user name and password; then [`super::App::admit_password_user`] has the last word.
     Basic {

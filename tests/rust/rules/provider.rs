@@ -7,7 +7,7 @@ use std::time::Duration;
 pub fn ask(world: &World, token: &str) -> (u16, String) {
     let answered = Ask::get("/api/x").bearer(token).of(world);
     match answered.0 {
-        mlflow_oidc::app::wire::Decision::Allow { username } => (200, username),
+        mlflow_oidc::app::wire::Decision::Allow { username } => (200, username.to_string()),
         _ => answered.refusal(),
     }
 }
