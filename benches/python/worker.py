@@ -203,18 +203,18 @@ class Worker:
             request = environs.environ(**environs.bearer(self.requests.token("RS256", **told)))
             self.answer(request, self.ours, is_user(keys.username(name)))
 
-    def flood(self, function: str, kind: str, count: int) -> int:
-        """By how many bytes the resident memory grows with so many tokens that were never seen."""
-        make = self.requests
+    def flood(self, function: str, kind: str, tokens: str) -> dict[str, int]:
+        """By how many bytes memory grows with the tokens of a file, which were never seen.
+
+        They are read one by one, so that nothing is freed into whose place the function could put its own.
+        """
         called = self.ours if function == "ours" else self.functions.constant(ALICE)
-        good = kind == "valid" or function == "constant"
-        tokens = (make.token("EdDSA") for _ in range(count))
-        prepared = list(tokens if kind == "valid" else map(keys.tampered, tokens))
-        before = resident()
-        for token in prepared:
-            request = environs.environ(**environs.bearer(token))
-            self.answer(request, called, is_user(ALICE) if good else is_refused)
-        return resident() - before
+        check = is_user(ALICE) if kind == "valid" or function == "constant" else is_refused
+        before = held()
+        with open(tokens) as lines:
+            for line in lines:
+                self.answer(environs.environ(**environs.bearer(line.rstrip())), called, check)
+        return {name: number - before[name] for name, number in held().items()}
 
     def threads(self, case: str, count: int, threads: int) -> float:
         """Calls in a second of so many threads together, each with requests of its own."""
@@ -257,11 +257,30 @@ class Worker:
         return threads * count / seconds
 
 
-def resident() -> int:
-    """Bytes of memory that this process has, after what is free was given back."""
+class _Allocated(ctypes.Structure):
+    """`struct mallinfo2` of glibc: all arenas together."""
+
+    _fields_ = [
+        *((f"before{place}", ctypes.c_size_t) for place in range(4)),
+        ("hblkhd", ctypes.c_size_t),
+        *((f"between{place}", ctypes.c_size_t) for place in range(2)),
+        ("uordblks", ctypes.c_size_t),
+        *((f"after{place}", ctypes.c_size_t) for place in range(2)),
+    ]
+
+
+def held() -> dict[str, int]:
+    """Bytes: resident, after what is free was given back, and allocated by malloc and not freed."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    libc = ctypes.CDLL(None)
+    libc.malloc_trim(0)
+    libc.mallinfo2.restype = _Allocated
+    counted = libc.mallinfo2()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "resident": pages * resource.getpagesize(),
+        "allocated": counted.uordblks + counted.hblkhd,
+    }
 
 
 def serve(worker: Any, told: Any, said: Any) -> None:
