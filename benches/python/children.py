@@ -97,12 +97,21 @@ def home(folder: Path, function: str = OURS, template: Path | None = None) -> Pa
 class Child:
     """One process that answers questions."""
 
-    def __init__(self, program: str, folder: Path, settings: Mapping[str, Any], **variables: str) -> None:
+    def __init__(
+        self,
+        program: str,
+        folder: Path,
+        settings: Mapping[str, Any],
+        before: tuple[str, ...] = (),
+        **variables: str,
+    ) -> None:
+        """Starts it; `before` are the words of a program that runs it, such as a profiler."""
+        self.folder = folder
         self.name = f"{program} in {folder.name}"
         self.log = folder / f"{Path(program).stem}.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(HERE / program), json.dumps(settings)],
+                [*before, sys.executable, "-P", str(HERE / program), json.dumps(settings)],
                 cwd=folder,
                 env={**environment(folder, **variables), "PYTHONPATH": str(HERE)},
                 stdin=subprocess.PIPE,

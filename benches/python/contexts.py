@@ -39,7 +39,7 @@ def measure(folder: Path, provider: Provider, quick: bool, found: Found) -> None
         names = {name: child for child in (worker, rival) for name in child.ask("prepare")}
         timings = {name: table.Timing() for name in names}
         asked: dict[str, int] = dict.fromkeys(INVALID, 0)
-        for _ in range(4 if quick else 30):
+        for _ in range(2 if quick else 30):
             for name, child in names.items():
                 count = FEW.get(name, NEVER_SEEN if _makes_tokens(name) else MANY)
                 before = provider.asked.total()
@@ -58,12 +58,12 @@ def _makes_tokens(name: str) -> bool:
 
 
 def _threads(worker: children.Child, quick: bool, found: Found) -> str:
-    rows = []
+    rows, count = [], 100 if quick else 400
     for name in THREADED:
         single, double = [], []
         for _ in range(2 if quick else 9):
-            single.append(worker.ask("threads", case=name, count=400, threads=1))
-            double.append(worker.ask("threads", case=name, count=400, threads=2))
+            single.append(worker.ask("threads", case=name, count=count, threads=1))
+            double.append(worker.ask("threads", case=name, count=count, threads=2))
         one, two = sorted(single)[len(single) // 2], sorted(double)[len(double) // 2]
         found[f"{name}, two threads"] = two / one
         rows.append((name, table.figure(one), table.figure(two), f"{two / one:.2f}"))

@@ -8,6 +8,7 @@ import threading
 import time
 from base64 import urlsafe_b64encode
 from collections import Counter
+from contextlib import suppress
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,6 +29,9 @@ class Provider:
         self.key_set = json.dumps({"keys": [key.jwk for key in (*more_keys, *signing.values())]})
         self.asked: Counter[str] = Counter()
         self.subject = SUBJECT
+        # Seconds before each answer, and for how long the keys are said to be good.
+        self.delay = 0.0
+        self.keys_for = 3600
         self._codes: dict[str, dict[str, str]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -59,7 +63,8 @@ class Provider:
             "scopes_supported": ["openid", "email", "profile"],
         }
 
-    def _authorize(self, query: dict[str, str]) -> str:
+    def authorized(self, query: dict[str, str]) -> str:
+        """Where somebody who has signed in is sent back to."""
         code = secrets.token_urlsafe(16)
         self._codes[code] = {**query, "sub": self.subject}
         onward = {"code": code, "state": query["state"]}
@@ -86,9 +91,9 @@ class Provider:
         if path == CONFIGURATION:
             return 200, self._configuration(), {}
         if path == "/keys":
-            return 200, self.key_set, {"Cache-Control": "max-age=3600"}
+            return 200, self.key_set, {"Cache-Control": f"max-age={self.keys_for}"}
         if path == "/authorize" and query.get("client_id") == CLIENT_ID:
-            return 302, "", {"Location": self._authorize(query)}
+            return 302, "", {"Location": self.authorized(query)}
         if path == "/userinfo":
             return 200, {"sub": self.subject, "email": username(self.subject)}, {}
         if path == "/token" and (tokens := self._token(form)):
@@ -100,6 +105,10 @@ class Provider:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body in one packet and at once: else Nagle's algorithm and the client's delayed
+            # acknowledgement would make each second answer on a connection 40 ms late.
+            wbufsize = -1
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 self._serve({})
@@ -111,14 +120,18 @@ class Provider:
             def _serve(self, form: dict[str, str]) -> None:
                 parts = urlsplit(self.path)
                 provider.asked[parts.path] += 1
+                time.sleep(provider.delay)
                 status, content, headers = provider._answer(parts.path, _flat(parts.query), form)
                 body = (content if isinstance(content, str) else json.dumps(content)).encode()
                 self.send_response(status)
                 for name, value in {**headers, "Content-Type": "application/json"}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                # Whoever has waited too long is gone.
+                with suppress(ConnectionError):
+                    self.end_headers()
+                    self.wfile.write(body)
+                    self.wfile.flush()
 
             def log_message(self, *_: object) -> None:
                 """Nothing: the table is what this program prints."""

@@ -13,17 +13,30 @@ import time
 from pathlib import Path
 
 import contexts
+import counted
+import growth
 import keys
 import served
+import startup
 import table
 import targets
+import waiting
 import wholes
 from children import Failed
 from provider import Provider
 
 MEMORY = Path("/dev/shm")
 # Each prints a table and returns what the targets are judged by.
-LAYERS = {"contexts": contexts.measure, "whole": wholes.in_process, "http": served.measure}
+LAYERS = {
+    "contexts": contexts.measure,
+    "growth": growth.latency,
+    "memory": growth.memory,
+    "start": startup.measure,
+    "whole": wholes.in_process,
+    "http": served.measure,
+    "waiting": waiting.measure,
+    "instructions": counted.measure,
+}
 
 
 def main() -> int:

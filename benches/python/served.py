@@ -35,7 +35,7 @@ class Server:
         self.kind, self.folder, self.log = kind, folder, folder / "server.log"
         self.pages, self.token = pages(run), token
         self.port = _free_port()
-        self._cookie: str | None = None
+        self.cookie: str | None = None
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         environment = {
             name: value
@@ -107,14 +107,14 @@ class Server:
     def _session(self, by: str) -> str | None:
         if by != "session":
             return None
-        if self._cookie is None:
+        if self.cookie is None:
 
             def fetch(target: str, sent: dict[str, str]) -> tuple[int, Any]:
                 return self.fetch("GET", target, sent)[:2]
 
             way = login.rivals if self.kind == "mlflow-oidc-auth" else login.ours
-            self._cookie = way(fetch)
-        return self._cookie
+            self.cookie = way(fetch)
+        return self.cookie
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])

@@ -45,10 +45,12 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def figure(value: float) -> str:
-    """Three digits that say something."""
+    """Three digits that say something, and one more where it is about a few percent."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 1.5 else f"{value:.3f}"
 
 
 def timings(found: dict[str, Timing]) -> str:

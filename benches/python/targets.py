@@ -9,6 +9,9 @@ import table
 # By the name of a case: the median in microseconds, or whatever its layer says.
 Found = dict[str, float]
 
+IN_PROCESS = "in process, WSGI: "
+AS_SERVED = "in process, ASGI: runs/log-metric: "
+
 
 @dataclass(frozen=True)
 class Target:
@@ -66,6 +69,61 @@ TARGETS = (
         None,
         1.8,
         at_least=True,
+    ),
+    Target("while the provider hangs: the slowest request of others", "waiting: most", None, 500, unit="ms"),
+    Target("while the provider hangs: p99 of others, beside quiet", "waiting: p99", None, 2),
+    Target("while the provider hangs: others refused", "waiting: refused", None, 0, unit=""),
+    Target("unknown kid on the event loop, the slowest", "waiting: unknown kid", None, 50, unit="ms"),
+    Target("event loop held by a call, p99 of the slowest kind", "event loop held", None, 1, unit="ms"),
+    *(
+        Target(f"import, CPU, beyond {there}", f"import after {there}", None, 15, unit="ms")
+        for there in ("Flask and werkzeug", "MLflow's auth app")
+    ),
+    Target("calls of the provider while importing", "calls while importing", None, 0, unit=""),
+    Target(
+        "first call beyond the constant function's, beside one fetch of discovery and keys",
+        "first answer beyond the constant function's",
+        "discovery and keys",
+        1,
+    ),
+    Target("a remembered token", "bytes a remembered token", None, 300, unit="bytes"),
+    Target(
+        "100,000 valid tokens, beyond the constant function", "MiB after valid tokens", None, 10, unit="MiB"
+    ),
+    Target("100,000 invalid tokens, beyond it", "MiB after invalid tokens", None, 0.5, unit="MiB"),
+    *(
+        Target(f"{case}, with many {what} beside few", f"growth: ours: {case}: {what}", None, 1.05)
+        for what, cases in (
+            ("users", ("remembered", "session", "never seen RS256")),
+            ("keys", ("remembered", "never seen RS256")),
+        )
+        for case in cases
+    ),
+    *(
+        Target(
+            f"{page}, {by}, instructions beside the constant function", f"counted: {page}: {by}", None, 1.008
+        )
+        for page in ("experiments/get", "runs/log-metric", "runs/search", "GET /", "artifact (native)")
+        for by in ("bearer", "session")
+    ),
+    *(
+        Target(
+            f"{page}, {how}, beside the constant function",
+            f"{IN_PROCESS}{page}: {how}",
+            f"{IN_PROCESS}{page}: constant",
+            bound,
+        )
+        for page, bound in (("runs/log-metric", 0.6), ("experiments/get", 0.65))
+        for how in ("ours, bearer", "ours, session")
+    ),
+    *(
+        Target(
+            f"runs/log-metric, {how}, beside mlflow-oidc-auth's session",
+            f"{AS_SERVED}{how}",
+            f"{AS_SERVED}mlflow-oidc-auth, session",
+            1,
+        )
+        for how in ("ours, bearer", "ours, session")
     ),
 )
 

@@ -66,6 +66,10 @@ class Whole:
             self.cookie = login.rivals(fetch_native)
         return self.cookie
 
+    def keep(self, cookie: str) -> None:
+        """Sends this cookie from now on: for a function that does not look at it."""
+        self.cookie = cookie
+
     def _headers(self, by: str, page: Page) -> dict[str, str]:
         if by == "session" and self.cookie is None:
             self.sign_in()

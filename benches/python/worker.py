@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import ctypes
 import gc
 import itertools
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -20,7 +23,7 @@ from typing import Any
 
 import environs
 import keys
-from cases import ALICE, CALLS, Case, Requests, Wrong, is_newcomer, is_refused, is_user
+from cases import ALICE, CALLS, Case, Requests, Wrong, is_decided, is_newcomer, is_refused, is_user
 
 PASSWORD = "a-password-of-the-bench-0123456789"
 
@@ -72,7 +75,8 @@ class Worker:
         prototype = functions.prototype(native)
         known = environs.cookie(f"session={value}")
 
-        self.mlflow.store.create_user("basic@example.org", PASSWORD)
+        if not self.mlflow.store.has_user("basic@example.org"):
+            self.mlflow.store.create_user("basic@example.org", PASSWORD)
         password = base64.b64encode(f"basic@example.org:{PASSWORD}".encode()).decode()
         basic = {"HTTP_AUTHORIZATION": f"Basic {password}"}
         careful = functions.CarefulPython(self.issuer, remembers=False).authenticate_request
@@ -172,6 +176,46 @@ class Worker:
             samples.append(end - begin)
         return samples
 
+    def loop(self, kind: str, count: int) -> list[int]:
+        """Nanoseconds of each call on an event loop, as MLflow's native routes make it."""
+        make = self.requests
+        more = {"unknown kid": make.unknown_kid(), "newcomer": make.newcomers()}
+        requests = more.get(kind) or self.cases[f"ours: {kind}"].requests
+        prepared = list(itertools.islice(requests, count + 10))
+
+        async def run() -> list[int]:
+            samples = []
+            for environ in prepared:
+                with self.app.request_context(environ):
+                    begin = time.perf_counter_ns()
+                    answer = self.ours()
+                    samples.append(time.perf_counter_ns() - begin)
+                is_decided(answer)
+            return samples
+
+        return asyncio.run(run())[10:]
+
+    def meet(self, count: int) -> None:
+        """As many people as were put into the database sign in, each by a token, and are remembered."""
+        for place in range(count):
+            name = f"person-{place}"
+            told = {"subject": name, "email": keys.username(name), "preferred_username": name}
+            request = environs.environ(**environs.bearer(self.requests.token("RS256", **told)))
+            self.answer(request, self.ours, is_user(keys.username(name)))
+
+    def flood(self, function: str, kind: str, tokens: str) -> dict[str, int]:
+        """By how many bytes memory grows with the tokens of a file, which were never seen.
+
+        They are read one by one, so that nothing is freed into whose place the function could put its own.
+        """
+        called = self.ours if function == "ours" else self.functions.constant(ALICE)
+        check = is_user(ALICE) if kind == "valid" or function == "constant" else is_refused
+        before = held()
+        with open(tokens) as lines:
+            for line in lines:
+                self.answer(environs.environ(**environs.bearer(line.rstrip())), called, check)
+        return {name: number - before[name] for name, number in held().items()}
+
     def threads(self, case: str, count: int, threads: int) -> float:
         """Calls in a second of so many threads together, each with requests of its own."""
         row = self.cases[case]
@@ -211,6 +255,32 @@ class Worker:
         if faults:
             raise faults[0]
         return threads * count / seconds
+
+
+class _Allocated(ctypes.Structure):
+    """`struct mallinfo2` of glibc: all arenas together."""
+
+    _fields_ = [
+        *((f"before{place}", ctypes.c_size_t) for place in range(4)),
+        ("hblkhd", ctypes.c_size_t),
+        *((f"between{place}", ctypes.c_size_t) for place in range(2)),
+        ("uordblks", ctypes.c_size_t),
+        *((f"after{place}", ctypes.c_size_t) for place in range(2)),
+    ]
+
+
+def held() -> dict[str, int]:
+    """Bytes: resident, after what is free was given back, and allocated by malloc and not freed."""
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    libc.malloc_trim(0)
+    libc.mallinfo2.restype = _Allocated
+    counted = libc.mallinfo2()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "resident": pages * resource.getpagesize(),
+        "allocated": counted.uordblks + counted.hblkhd,
+    }
 
 
 def serve(worker: Any, told: Any, said: Any) -> None:
