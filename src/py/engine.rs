@@ -150,9 +150,12 @@ impl Engine {
         py: Python<'_>,
         work: impl FnOnce(Result<&Arc<App>, &Vec<Fault>>) -> T + Send,
     ) -> Option<T> {
-        py.detach(|| {
+        self.log.hold();
+        let done = py.detach(|| {
             catch_unwind(AssertUnwindSafe(|| work(self.built.get_or_init(|| self.build()).as_ref()))).ok()
-        })
+        });
+        self.log.write(py);
+        done
     }
 
     fn detached(

@@ -3,7 +3,14 @@
 use crate::ports::{Level, Log};
 use pyo3::intern;
 use pyo3::prelude::*;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+thread_local! {
+    /// The lines of the request that this thread decides, until it has the interpreter's lock again: asking for the lock for
+    /// each line means waiting for it several times.
+    static HELD: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
+}
 
 /// Writes to a `logging.Logger`.
 pub struct PythonLog {
@@ -33,6 +40,23 @@ impl PythonLog {
         let read = asked.and_then(|answer| answer.is_truthy()).unwrap_or(true);
         self.debug.store(read, Ordering::Relaxed);
     }
+
+    /// From here on the lines of this thread are held back.
+    pub fn hold(&self) {
+        HELD.with_borrow_mut(|held| *held = Some(Vec::new()));
+    }
+
+    /// Writes what was held back.
+    pub fn write(&self, py: Python<'_>) {
+        for (level, line) in HELD.with_borrow_mut(Option::take).unwrap_or_default() {
+            self.write_line(py, level, &line);
+        }
+    }
+
+    fn write_line(&self, py: Python<'_>, level: Level, line: &str) {
+        // A failing handler must not fail the request.
+        let _ = self.logger.call_method1(py, intern!(py, "log"), (number(level), "%s", line));
+    }
 }
 
 impl Log for PythonLog {
@@ -41,9 +65,12 @@ impl Log for PythonLog {
     }
 
     fn log(&self, level: Level, line: &str) {
-        // While the interpreter is ending there is no log to write to; a failing handler must not fail the request.
-        let _ = Python::try_attach(|py| {
-            self.logger.call_method1(py, intern!(py, "log"), (number(level), "%s", line)).is_ok()
+        let is_held = HELD.with_borrow_mut(|held| {
+            held.as_mut().map(|lines| lines.push((level, line.to_owned()))).is_some()
         });
+        if !is_held {
+            // A thread of our own. While the interpreter is ending there is no log to write to.
+            let _ = Python::try_attach(|py| self.write_line(py, level, line));
+        }
     }
 }

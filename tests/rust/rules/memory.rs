@@ -93,7 +93,7 @@ fn a_session_is_forgotten_when_anything_happens_that_may_change_the_answer() {
     }
     let world = World::new();
     let ask = remembered_session(&world);
-    let out = Ask::post("/oidc/logout").cookie(&ask.request().cookie.unwrap().to_owned());
+    let out = Ask::post("/oidc/logout").cookie(ask.request().cookie.unwrap());
     assert_eq!(out.of(&world).status(), 303);
     assert_eq!(ask.recalled_by(&world), None, "signed out");
 }
