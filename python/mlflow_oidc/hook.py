@@ -16,9 +16,7 @@ from typing import Any
 from flask import Request, Response, request
 from werkzeug.datastructures import Authorization
 
-from mlflow_oidc import permissions
 from mlflow_oidc._native import Decision, Engine
-from mlflow_oidc.users import Users
 
 # The one request to us whose body is read, and how much of it at most, in bytes.
 _POSTED_TO = "/oidc/backchannel-logout"
@@ -136,9 +134,13 @@ def _make_engine_once() -> Engine:
 
 
 def _make_engine() -> Engine:
-    # Imported here because importing it early would read MLflow's configuration and make its app.
+    # Imported here because importing MLflow early would read its configuration and make its app, and SQLAlchemy
+    # takes a tenth of a second where MLflow has not imported it.
     import mlflow
     from mlflow.server import auth
+
+    from mlflow_oidc import permissions
+    from mlflow_oidc.users import Users
 
     database, kind = _database(auth.auth_config.database_uri)
     engine = Engine(
