@@ -119,8 +119,9 @@ test-packages: prerequisites build/wheel/.built ## The wheel in an empty environ
 		build/venv/sdist/bin/python -P tools/check_installed.py
 
 .PHONY: test-python
-test-python: prerequisites tools build/wheel/.built ## pytest against real MLflow servers (PYTEST="-k bearer -x" for a part)
+test-python: prerequisites tools build/wheel/.built build/prototype/.built ## pytest against real MLflow servers (PYTEST="-k bearer -x" for a part)
 	$(VENVS) tools $(MLFLOWS) --wheel $(THE_WHEEL)
+	$(VENVS) bench --wheel $(THE_WHEEL) --wheel $$(ls build/prototype/*.whl)
 	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
 		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser) $(PYTEST)
 

@@ -134,8 +134,8 @@ def _make_engine_once() -> Engine:
 
 
 def _make_engine() -> Engine:
-    # Imported here because importing MLflow early would read its configuration and make its app; and SQLAlchemy,
-    # where MLflow has not imported it, takes a tenth of a second.
+    # Imported here: MLflow, if imported early, reads its configuration and makes its app, and SQLAlchemy takes
+    # a tenth of a second where MLflow has not imported it.
     import mlflow
     from mlflow.server import auth
 
