@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 from flask import Response, g, request
 from werkzeug.datastructures import Authorization
 
-from mlflow_oidc import permissions
 from mlflow_oidc._native import Decision, Engine
 from mlflow_oidc.users import Users
 
@@ -149,6 +148,8 @@ def _make_engine() -> Engine:
     # Imported here because importing it early would read MLflow's configuration and make its app.
     import mlflow
     from mlflow.server import auth
+
+    from mlflow_oidc import permissions
 
     database, kind = _database(auth.auth_config.database_uri)
     engine = Engine(
