@@ -135,7 +135,7 @@ def _make_engine_once() -> Engine:
 
 def _make_engine() -> Engine:
     # Imported here: MLflow, if imported early, reads its configuration and makes its app, and SQLAlchemy takes
-    # a tenth of a second where MLflow has not imported it.
+    # 100 ms where MLflow has not imported it.
     import mlflow
     from mlflow.server import auth
 
