@@ -156,6 +156,11 @@ const QUOTE_LIMIT: usize = 160;
 ///
 /// Log injection (a forged second line) and terminal escapes stop here.
 pub fn quote(text: &str) -> String {
+    // Most texts are harmless, and one look at all their bytes is quicker than a question about each character.
+    let harmless = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'\'' | b'\\');
+    if text.len() <= QUOTE_LIMIT && text.bytes().all(harmless) {
+        return format!("'{text}'");
+    }
     let mut out = String::with_capacity(text.len().min(QUOTE_LIMIT) + 2);
     out.push('\'');
     for (count, c) in text.chars().enumerate() {

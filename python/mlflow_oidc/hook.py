@@ -134,8 +134,8 @@ def _make_engine_once() -> Engine:
 
 
 def _make_engine() -> Engine:
-    # Imported here: MLflow, if imported early, reads its configuration and makes its app, and SQLAlchemy takes
-    # 100 ms where MLflow has not imported it.
+    # Imported here: MLflow, if imported early, reads its configuration and makes its app, and SQLAlchemy
+    # takes 100 ms where MLflow has not imported it.
     import mlflow
     from mlflow.server import auth
 

@@ -94,7 +94,7 @@ pub fn reply(
             message.push_str(&detail);
         }
         message.push_str(&format!(" [{}]", error.code));
-        Reply::json(status, &json!({"error_code": error_code, "message": message, "code": error.code.name()}))
+        Reply::json_text(status, document(error_code, &message, error.code))
     };
     if status == 401 {
         reply = reply.with("WWW-Authenticate", challenge(error, site));
@@ -109,6 +109,13 @@ pub fn reply(
         reply = reply.with("Set-Cookie", cookie);
     }
     reply
+}
+
+/// `{"error_code": ..., "message": ..., "code": ...}`: the first two are MLflow's form, the third is ours. Put together here because
+/// every refusal of a flood is one, and both codes are plain words.
+fn document(error_code: &str, message: &str, code: Code) -> String {
+    let message = serde_json::Value::from(message);
+    format!(r#"{{"code":"{code}","error_code":"{error_code}","message":{message}}}"#)
 }
 
 /// The reply to a logout token that is refused (Back-Channel Logout 1.0 section 2.8): to the provider, so in its own form.
