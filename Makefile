@@ -11,6 +11,8 @@ MLFLOW ?= 3.17.2
 # How long `make fuzz` runs each target, and which ones (none named: all).
 MINUTES ?= 1
 TARGETS ?=
+# More words for `make bench-python`, for example BENCH=--quick.
+BENCH ?=
 # More words for pytest, for example PYTEST="-k bearer -x".
 PYTEST ?=
 
@@ -21,7 +23,7 @@ unexport PYTHONPATH
 
 BIN := $(CURDIR)/build/venv/build/bin
 TOOLS := $(CURDIR)/build/venv/tools/bin
-MLFLOWS := mlflow-3.17.2 mlflow-2.22.5 mlflow-2.9.2
+MLFLOWS := mlflow-3.17.2 mlflow-3.17.2-uvloop mlflow-2.22.5 mlflow-2.9.2
 STEP := @tools/step
 VENVS := @$(PYTHON) -B tools/venvs.py
 # Asked of the shell each time: make's own wildcard remembers the folder as it was before the wheel was there.
@@ -33,7 +35,7 @@ SOURCES := $(shell find src python -type f ! -path '*/__pycache__/*' 2>/dev/null
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 	@printf '\nThe first run builds everything (about 5 minutes on 2 cores); later ones only what has changed.\n'
 
 .PHONY: demo
@@ -43,7 +45,7 @@ demo: prerequisites build/wheel/.built ## Try it: MLflow, a provider and three p
 	@exec build/venv/mlflow-$(MLFLOW)/bin/mlflow-oidc demo $(if $(CHECK),--check) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: prerequisites-lint lint test-rust wheel test-packages test-python ## Everything: format, lint, Rust, the packages, and pytest against real servers
+test: prerequisites-lint lint test-rust wheel test-packages instructions test-python ## Everything: format, lint, Rust, the packages, instructions, and pytest against real servers
 
 .PHONY: lint
 lint: prerequisites-lint lint-dependencies lint-rust lint-native lint-python ## Format, lint and dependencies only
@@ -52,7 +54,7 @@ lint: prerequisites-lint lint-dependencies lint-rust lint-native lint-python ## 
 .PHONY: lint-dependencies
 lint-dependencies: tools
 	$(STEP) 'Fetching the crates of Cargo.lock (first time: 40 MB)' sh -ec \
-		'for lock in $(wildcard Cargo.lock */Cargo.lock); do cargo fetch --locked --quiet --manifest-path $${lock%lock}toml; done'
+		'for lock in $(wildcard Cargo.lock */Cargo.lock */*/Cargo.lock); do cargo fetch --locked --quiet --manifest-path $${lock%lock}toml; done'
 	$(STEP) 'Checking licences, versions and sources of the dependencies (seconds)' \
 		$(TOOLS)/python -P tools/check_dependencies.py
 
@@ -77,8 +79,8 @@ lint-native: build/wheel/.built
 .PHONY: lint-python
 lint-python: tools build/wheel/.built
 	$(VENVS) tools --wheel $(THE_WHEEL)
-	$(STEP) 'Linting the Python code (seconds)' $(TOOLS)/ruff check python tests tools
-	$(STEP) 'Checking the format of the Python code (seconds)' $(TOOLS)/ruff format --check python tests tools
+	$(STEP) 'Linting the Python code (seconds)' $(TOOLS)/ruff check python tests tools benches
+	$(STEP) 'Checking the format of the Python code (seconds)' $(TOOLS)/ruff format --check python tests tools benches
 	$(STEP) 'Checking the types of the Python code (first time: half a minute)' $(TOOLS)/mypy
 	$(STEP) 'Holding the stubs against the native module (seconds)' \
 		$(TOOLS)/python -P -m mypy.stubtest mlflow_oidc._native
@@ -86,8 +88,8 @@ lint-python: tools build/wheel/.built
 .PHONY: format
 format: tools ## Put the format right
 	$(STEP) 'Formatting the Rust code' cargo fmt
-	$(STEP) 'Formatting the Python code' $(TOOLS)/ruff format python tests tools
-	$(STEP) 'Mending what the linter can mend' $(TOOLS)/ruff check --fix python tests tools
+	$(STEP) 'Formatting the Python code' $(TOOLS)/ruff format python tests tools benches
+	$(STEP) 'Mending what the linter can mend' $(TOOLS)/ruff check --fix python tests tools benches
 
 .PHONY: test-rust
 test-rust: prerequisites ## cargo test: the pure core alone, then the whole
@@ -122,6 +124,19 @@ test-python: prerequisites tools build/wheel/.built ## pytest against real MLflo
 	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
 		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser) $(PYTEST)
 
+# What a bench uses of the tests' helpers, it uses from where they are.
+WITH_HELPERS := PYTHONPATH=tests/python $(TOOLS)/python -P
+
+.PHONY: bench-keep-alive
+bench-keep-alive: prerequisites tools build/wheel/.built ## What a kept connection costs, by workers, without uvloop and with it (two minutes)
+	$(VENVS) tools mlflow-3.17.2 mlflow-3.17.2-uvloop --wheel $(THE_WHEEL)
+	@$(WITH_HELPERS) benches/http/keep_alive.py
+
+.PHONY: bench-waiting
+bench-waiting: prerequisites tools build/wheel/.built ## What others wait for while the provider takes 5 s, and how long the event loop is held (six minutes)
+	$(VENVS) tools mlflow-3.17.2 mlflow-2.9.2 --wheel $(THE_WHEEL)
+	@$(WITH_HELPERS) benches/waiting/waiting.py
+
 # The rooms in which a missing check would let somebody in, and the rules that have to notice.
 CHECKED := $(wildcard src/jose/*.rs src/oidc/*.rs src/session/*.rs src/identity/*.rs) \
 	$(patsubst %,src/app/%.rs,callback bearer backchannel exchange browser return_to routes)
@@ -138,6 +153,30 @@ mutants: ## Take each check out of the code, one at a time: a rule has to turn r
 .PHONY: fuzz
 fuzz: prerequisites ## Fuzz every target for MINUTES=1 each (TARGETS="next compact" for some); needs cargo-fuzz and a nightly Rust
 	@tools/fuzz.sh $(MINUTES) $(TARGETS)
+
+# The floor that the wheel is measured against, a crate of its own.
+build/prototype/.built: $(wildcard benches/prototype/src/*.rs benches/prototype/Cargo.* benches/prototype/pyproject.toml)
+	$(VENVS) build
+	@rm -rf build/prototype
+	$(STEP) 'Building the prototype (first time: a minute)' sh -ec 'cd benches/prototype && \
+		$(BIN)/maturin build --release --interpreter $(BIN)/python --out $(CURDIR)/build/prototype'
+	@touch $@
+
+# Counts, not times: they are the same on a busy machine, so they may fail the build.
+.PHONY: instructions
+instructions: prerequisites tools build/wheel/.built ## Count the instructions of the hot paths against their record (RECORD=yes writes it; needs valgrind)
+	$(VENVS) tools instructions --wheel $(THE_WHEEL)
+	$(STEP) 'Counting the instructions of the hot paths (half a minute)' $(TOOLS)/python -B benches/instructions/run.py \
+		--python build/venv/instructions/bin/python $(if $(RECORD),--record)
+
+.PHONY: bench-core
+bench-core: prerequisites ## Time the core by criterion (two minutes; BENCH="decided" for a part)
+	@cargo bench --locked --bench core -- --warm-up-time 1 --measurement-time 3 $(BENCH)
+
+.PHONY: bench-python
+bench-python: prerequisites build/wheel/.built build/prototype/.built ## Measure the installed wheel beside its baselines (BENCH=--quick: a minute; needs Python 3.12)
+	$(VENVS) bench --wheel $(THE_WHEEL) --wheel $$(ls build/prototype/*.whl)
+	@if [ -x build/venv/bench/bin/python ]; then build/venv/bench/bin/python -B benches/python/run.py $(BENCH); fi
 
 .PHONY: clean
 clean: ## Remove everything that was built

@@ -256,6 +256,11 @@ def read(folder: Path) -> Tree:
     )
 
 
+def locks() -> list[Path]:
+    """Those of the fuzzers and of the bench, each in a workspace of its own."""
+    return sorted({*ROOT.glob("*/Cargo.lock"), *ROOT.glob("*/*/Cargo.lock")})
+
+
 def report(tree: Tree, title: str) -> None:
     """How many crates there are, and which licence each is taken under: all of those that AND joins."""
     allowed = tree.policy["licenses"]["allow"]
@@ -275,7 +280,7 @@ def main() -> int:
         *justifications((ROOT / "Cargo.toml").read_text()),
         *python_side(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]),
     ]
-    for folder in (ROOT, *(lock.parent for lock in sorted(ROOT.glob("*/Cargo.lock")))):
+    for folder in (ROOT, *(lock.parent for lock in locks())):
         tree = read(folder)
         found = [fault for rule in RULES for fault in rule(tree)]
         if not found:

@@ -27,23 +27,23 @@ class Python:
     label: str
 
 
-def find(newest: tuple[int, int] | None) -> Python:
-    """The interpreter that runs us, or one not newer than `newest`, the floor first."""
+def find(newest: tuple[int, int] | None, oldest: tuple[int, int] = FLOOR) -> Python:
+    """The interpreter that runs us, or one from `oldest` to `newest`, the oldest first."""
     if newest is None:
-        return asked(Path(sys.executable)) or _refuse("Python", FLOOR)
-    for candidate in candidates(newest):
+        return asked(Path(sys.executable)) or _refuse("Python", FLOOR, FLOOR)
+    for candidate in candidates(oldest, newest):
         python = asked(candidate)
-        if python and FLOOR <= python.version <= newest:
+        if python and oldest <= python.version <= newest:
             return python
-    return _refuse("No Python", newest)
+    return _refuse("No Python", oldest, newest)
 
 
-def candidates(newest: tuple[int, int]) -> Iterator[Path]:
+def candidates(oldest: tuple[int, int], newest: tuple[int, int]) -> Iterator[Path]:
     """Where one may be: named by hand, on the PATH, among pyenv's versions, and the one that runs us."""
     named = os.environ.get("OLD_PYTHON")
     if named:
         yield Path(named)
-    for minor in range(FLOOR[1], newest[1] + 1):
+    for minor in range(oldest[1], newest[1] + 1):
         on_path = shutil.which(f"python3.{minor}")
         if on_path:
             yield Path(on_path)
@@ -65,8 +65,7 @@ def asked(path: Path) -> Python | None:
     return Python(Path(executable), (int(major), int(minor)), f"Python {major}.{minor}.{patch}")
 
 
-def _refuse(what: str, newest: tuple[int, int]) -> Python:
-    wanted = " or ".join(f"3.{minor}" for minor in range(FLOOR[1], newest[1] + 1))
-    raise NoPython(
-        f"{what} {wanted} on the PATH or among pyenv's (name one with OLD_PYTHON=/path/to/python3.10)."
-    )
+def _refuse(what: str, oldest: tuple[int, int], newest: tuple[int, int]) -> Python:
+    wanted = " or ".join(f"3.{minor}" for minor in range(oldest[1], newest[1] + 1))
+    named = f"OLD_PYTHON=/path/to/python3.{oldest[1]}"
+    raise NoPython(f"{what} {wanted} on the PATH or among pyenv's (name one with {named}).")

@@ -31,12 +31,13 @@ VENVS = ROOT / "build" / "venv"
 
 @dataclass(frozen=True)
 class Environment:
-    """One row of the table: what it is for, which Python it needs, whether the wheel goes into it."""
+    """One row of the table: what it is for, which Python it needs, whether wheels go into it."""
 
     name: str
     purpose: str
     takes_wheel: bool = True
     newest_python: tuple[int, int] | None = None
+    oldest_python: tuple[int, int] = pythons.FLOOR
 
     @property
     def folder(self) -> Path:
@@ -58,11 +59,20 @@ ENVIRONMENTS = {
         Environment("build", "maturin, which builds the wheel (seconds)", takes_wheel=False),
         Environment("tools", "the tools that check and test (about a minute)"),
         Environment("empty", "an empty environment for the wheel (seconds)"),
+        Environment("instructions", "what stands around our function while it is counted (seconds)"),
         Environment("sdist", "an empty environment for the wheel made from the sdist (seconds)"),
         Environment("mlflow-3.17.2", "MLflow 3.17.2 (one or two minutes)"),
+        Environment("mlflow-3.17.2-uvloop", "MLflow 3.17.2 and uvloop (one or two minutes)"),
         # The older ones pin packages that have no wheels for a newer Python.
         Environment("mlflow-2.22.5", "MLflow 2.22.5 (one or two minutes)", newest_python=(3, 11)),
         Environment("mlflow-2.9.2", "MLflow 2.9.2 (one or two minutes)", newest_python=(3, 11)),
+        # mlflow-oidc-auth does not start on 3.11, and the figures to compare with are of 3.12.
+        Environment(
+            "bench",
+            "MLflow 3.17.2 and what it is measured beside (a minute)",
+            newest_python=(3, 12),
+            oldest_python=(3, 12),
+        ),
     )
 }
 
@@ -72,7 +82,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="+", choices=sorted(ENVIRONMENTS), metavar="NAME")
     parser.add_argument(
-        "--wheel", type=Path, help="the built wheel, installed where the environment takes one"
+        "--wheel",
+        type=Path,
+        action="append",
+        default=[],
+        help="a built wheel, installed where the environment takes one; several may be named",
     )
     arguments = parser.parse_args()
     try:
@@ -92,14 +106,14 @@ class Failed(Exception):
     """Something could not be installed; the text is for the person at the terminal."""
 
 
-def make(environment: Environment, wheel: Path | None) -> None:
-    """One environment and the wheel in it, where they are not there already."""
+def make(environment: Environment, wheels: list[Path]) -> None:
+    """One environment and the wheels in it, where they are not there already."""
     try:
-        interpreter = pythons.find(environment.newest_python)
+        interpreter = pythons.find(environment.newest_python, environment.oldest_python)
     except pythons.NoPython as reason:
         if os.environ.get("CI") == "true":
             raise
-        print(f"Left out: {environment.name}. {reason} Its tests are skipped.")
+        print(f"Left out: {environment.name}. {reason} What needs it is skipped.")
         # One that an earlier run made would be tried with an old wheel.
         shutil.rmtree(environment.folder, ignore_errors=True)
         return
@@ -111,20 +125,21 @@ def make(environment: Environment, wheel: Path | None) -> None:
             shutil.rmtree(environment.folder, ignore_errors=True)
             create(environment, interpreter, requirements)
             stamp.write_text(wanted)
-    if wheel is not None and environment.takes_wheel:
-        put_wheel(environment, wheel)
+    if wheels and environment.takes_wheel:
+        put_wheels(environment, wheels)
 
 
-def put_wheel(environment: Environment, wheel: Path) -> None:
-    """The wheel as users get it, again when its content has changed."""
+def put_wheels(environment: Environment, wheels: list[Path]) -> None:
+    """The wheels as users get them, again when the content of one has changed."""
     stamp = environment.folder / "made-from-wheel"
-    wanted = digest(wheel.name.encode(), wheel.read_bytes())
+    wanted = digest(*(part for wheel in wheels for part in (wheel.name.encode(), wheel.read_bytes())))
     if read(stamp) == wanted:
         return
-    with told(f"Installing {wheel.name} into {environment.name}"):
+    names = " and ".join(wheel.name for wheel in wheels)
+    with told(f"Installing {names} into {environment.name}"):
         stamp.unlink(missing_ok=True)
-        # The wheel must never move the version of something that is there.
-        install(environment, "--no-deps", "--reinstall", str(wheel))
+        # A wheel must never move the version of something that is there.
+        install(environment, "--no-deps", "--reinstall", *map(str, wheels))
         stamp.write_text(wanted)
 
 

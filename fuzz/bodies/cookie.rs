@@ -2,7 +2,7 @@
 //! browsers write it.
 
 use mlflow_oidc::secret::Secret;
-use mlflow_oidc::session::cookie::CookieRules;
+use mlflow_oidc::session::cookie::{CookieRules, values};
 use mlflow_oidc::session::{Attempt, CookieValue, Sealer, SessionId};
 use std::sync::LazyLock;
 
@@ -78,7 +78,7 @@ fn header(text: &str) {
             }
             rest = &rest[end + 1..];
         }
-        assert_eq!(rules.values(text).collect::<Vec<_>>(), expected, "{text:?}");
+        assert_eq!(values(text, rules.name()).collect::<Vec<_>>(), expected, "{text:?}");
     }
 }
 

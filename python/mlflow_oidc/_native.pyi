@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from logging import Logger
-from typing import final
+from typing import Any, final
 
-from mlflow_oidc.hook import RequestParts
 from mlflow_oidc.users import Users
 
 __all__ = [
@@ -35,8 +34,8 @@ class Decision:
     def headers(self) -> list[tuple[str, str]]:
         """Header fields of the answer; each name once."""
     @property
-    def body(self) -> str:
-        """Body of the answer."""
+    def body(self) -> bytes:
+        """Body of the answer, in UTF-8."""
 
 @final
 class Engine:
@@ -51,9 +50,15 @@ class Engine:
         users: Users,
         logger: Logger,
     ) -> Engine: ...
-    def decide(self, parts: RequestParts) -> Decision:
-        """Decides one request. It raises nothing: every fault is an answer."""
-    def admit_password_user(self, parts: RequestParts, username: str) -> Decision:
+    def recall(self, method: str, path: str, environ: dict[str, Any]) -> str | None:
+        """Who a request is, where memory alone can tell; `None` sends the caller on to `decide`."""
+    def decide(
+        self, method: str, path: str, environ: dict[str, Any], body: str | None, on_event_loop: bool
+    ) -> Decision:
+        """Decides one request. Every fault is an answer."""
+    def admit_password_user(
+        self, method: str, path: str, environ: dict[str, Any], on_event_loop: bool, username: str
+    ) -> Decision:
         """Decides about somebody whose password MLflow has found right."""
     def permission_cache_seconds(self) -> int:
         """For how many seconds MLflow's own look-ups may be remembered; 0 is not at all.

@@ -11,24 +11,12 @@ import os
 import threading
 from asyncio import _get_running_loop
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from flask import Response, g, request
+from flask import Request, Response, request
 from werkzeug.datastructures import Authorization
 
 from mlflow_oidc._native import Decision, Engine
-from mlflow_oidc.users import Users
-
-Header: TypeAlias = str | None
-# Method, path, query, scheme and host; then Authorization, X-MLflow-Authorization, Cookie, Accept,
-# Sec-Fetch-Mode, Sec-Fetch-Site and Origin; then the form that the provider posts; then whether an event loop
-# runs in this thread.
-RequestParts: TypeAlias = tuple[
-    tuple[str, str, str, str, str],
-    tuple[Header, Header, Header, Header, Header, Header, Header],
-    str | None,
-    bool,
-]
 
 # The one request to us whose body is read, and how much of it at most, in bytes.
 _POSTED_TO = "/oidc/backchannel-logout"
@@ -40,6 +28,10 @@ logger = logging.getLogger("mlflow.oidc")
 _engine: Engine | None = None
 _engine_lock = threading.Lock()
 
+# The request itself: each use of the proxy finds it anew, which would cost more than all the rest here.
+_current_request = request._get_current_object  # type: ignore[attr-defined]
+_KEPT = "_mlflow_oidc_answer"
+
 
 def authenticate_request() -> Authorization | Response:
     """Says who the current Flask request is.
@@ -49,79 +41,79 @@ def authenticate_request() -> Authorization | Response:
         instead. Whoever is not authenticated gets a status of 400 or more on every path that MLflow knows:
         MLflow runs its after-request hooks, which change permissions, on any other answer.
     """
-    answer: Authorization | Response | None = g.get("mlflow_oidc_answer")
-    if answer is None:
-        try:
-            parts = _take_apart()
-            answer = _answer(_current_engine().decide(parts), parts)
-        except Exception:
-            logger.exception("a fault in mlflow-oidc: the request was refused")
-            answer = _broken()
-        # The second to sixth caller of the same request must get the same object, and no effect twice.
-        g.mlflow_oidc_answer = answer
+    current = _current_request()
+    # The second to sixth caller of the same request must get the same object, and no effect twice.
+    kept: dict[str, Any] = current.__dict__
+    answer: Authorization | Response | None = kept.get(_KEPT)
+    if answer is not None:
+        return answer
+    try:
+        engine = _engine or _make_engine_once()
+        username = engine.recall(current.method, current.path, current.environ)
+        answer = _decide(current, engine) if username is None else _allow(current, username)
+    except Exception:
+        logger.exception("a fault in mlflow-oidc: the request was refused")
+        answer = _broken()
+    kept[_KEPT] = answer
     return answer
 
 
-def _take_apart() -> RequestParts:
-    header = request.environ.get
-    return (
-        (
-            request.method,
-            request.path,
-            header("QUERY_STRING", ""),
-            header("wsgi.url_scheme", "http"),
-            header("HTTP_HOST", ""),
-        ),
-        (
-            header("HTTP_AUTHORIZATION"),
-            header("HTTP_X_MLFLOW_AUTHORIZATION"),
-            header("HTTP_COOKIE"),
-            header("HTTP_ACCEPT"),
-            header("HTTP_SEC_FETCH_MODE"),
-            header("HTTP_SEC_FETCH_SITE"),
-            header("HTTP_ORIGIN"),
-        ),
-        _body(),
-        _get_running_loop() is not None,
+def _decide(current: Request, engine: Engine) -> Authorization | Response:
+    decision = engine.decide(
+        current.method, current.path, current.environ, _body(current), _get_running_loop() is not None
     )
+    return _answer(current, decision)
 
 
-def _body() -> str | None:
+def _body(current: Request) -> str | None:
     # The body of any other request is MLflow's to read, and reading it here would take it away.
-    if request.method != "POST" or not request.path.endswith(_POSTED_TO):
+    if current.method != "POST" or not current.path.endswith(_POSTED_TO):
         return None
     # Of a length that is told and small: a body without end would hold a worker.
-    if not 0 < (request.content_length or 0) <= _BODY_LIMIT:
+    if not 0 < (current.content_length or 0) <= _BODY_LIMIT:
         return ""
     try:
-        return request.stream.read(_BODY_LIMIT).decode("latin-1")
+        return current.stream.read(_BODY_LIMIT).decode("latin-1")
     except Exception:
         # Each server has classes of its own for a sender who went away or sent nonsense: no fault of ours.
         return ""
 
 
-def _answer(decision: Decision, parts: RequestParts) -> Authorization | Response:
-    if decision.username is not None:
-        authorization = Authorization("basic", {"username": decision.username})
-        # MLflow's job submitters read the user from here, and would find nobody for a bearer or a cookie.
-        request.authorization = authorization
-        return authorization
+def _allow(current: Request, username: str) -> Authorization:
+    authorization = Authorization("basic", {"username": username})
+    # MLflow's job submitters read the user from here, and would find nobody for a bearer or a cookie.
+    current.authorization = authorization
+    return authorization
+
+
+def _answer(current: Request, decision: Decision) -> Authorization | Response:
+    username = decision.username
+    if username is not None:
+        return _allow(current, username)
     if decision.basic is not None:
-        return _check_password(decision.basic, parts)
-    return Response(decision.body, status=decision.status, headers=decision.headers)
+        return _check_password(current, decision.basic)
+    # A list, because Response would otherwise encode the text and count it by itself.
+    return Response([decision.body], status=decision.status, headers=decision.headers)
 
 
-def _check_password(header: str, parts: RequestParts) -> Authorization | Response:
+def _check_password(current: Request, header: str) -> Authorization | Response:
     from mlflow.server.auth import authenticate_request_basic_auth
 
-    if header != request.environ.get("HTTP_AUTHORIZATION"):
+    if header != current.environ.get("HTTP_AUTHORIZATION"):
         # At the gateway the credentials for MLflow stand in a header of their own.
-        request.authorization = Authorization.from_header(header)
+        current.authorization = Authorization.from_header(header)
     answer: Authorization | Response = authenticate_request_basic_auth()
     if not isinstance(answer, Authorization):
         return answer
-    decision = _current_engine().admit_password_user(parts, answer.username or "")
-    return answer if decision.username is not None else _answer(decision, parts)
+    engine = _engine or _make_engine_once()
+    decision = engine.admit_password_user(
+        current.method,
+        current.path,
+        current.environ,
+        _get_running_loop() is not None,
+        answer.username or "",
+    )
+    return answer if decision.username is not None else _answer(current, decision)
 
 
 def _broken() -> Response:
@@ -133,23 +125,22 @@ def _broken() -> Response:
     return Response(json.dumps(body), status=500, mimetype="application/json")
 
 
-def _current_engine() -> Engine:
+def _make_engine_once() -> Engine:
     global _engine
-    engine = _engine
-    if engine is None:
-        with _engine_lock:
-            engine = _engine
-            if engine is None:
-                engine = _engine = _make_engine()
-    return engine
+    with _engine_lock:
+        if _engine is None:
+            _engine = _make_engine()
+        return _engine
 
 
 def _make_engine() -> Engine:
-    # Imported here because importing it early would read MLflow's configuration and make its app.
+    # Imported here because importing MLflow early would read its configuration and make its app; and
+    # SQLAlchemy, where MLflow has not imported it, takes a tenth of a second.
     import mlflow
     from mlflow.server import auth
 
     from mlflow_oidc import permissions
+    from mlflow_oidc.users import Users
 
     database, kind = _database(auth.auth_config.database_uri)
     engine = Engine(

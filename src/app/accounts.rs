@@ -3,7 +3,7 @@
 use super::users::{forget, prepared, remember};
 use super::{Admitted, App};
 use crate::error::{Code, Error, Result, quote};
-use crate::identity::Identity;
+use crate::identity::{Identity, Statement};
 use crate::ports::{Bound, IdentityRow, Level, Patience, StoreFault, UserRow};
 
 /// The `password_hash` of accounts that only sign in through the provider. It has no `$`, so MLflow's check of a
@@ -13,9 +13,9 @@ pub const NO_PASSWORD: &str = "oidc:no-password:mlflow-oidc";
 /// The groups that count: those of the newest statement of the provider.
 ///
 /// A token of yesterday that is still valid must not undo what the provider said today.
-pub fn standing<'a>(identity: &'a Identity, row: Option<&'a IdentityRow>) -> Option<&'a [String]> {
-    match (&identity.groups, row) {
-        (Some(_), Some(row)) if row.groups.is_some() && identity.told_at < row.told_at => {
+pub fn standing<'a>(statement: &'a Statement, row: Option<&'a IdentityRow>) -> Option<&'a [String]> {
+    match (&statement.identity.groups, row) {
+        (Some(_), Some(row)) if row.groups.is_some() && statement.told_at < row.told_at => {
             row.groups.as_deref()
         }
         (groups, _) => groups.as_deref(),
@@ -26,20 +26,21 @@ pub fn standing<'a>(identity: &'a Identity, row: Option<&'a IdentityRow>) -> Opt
 ///
 /// # Errors
 /// `groups_missing`, `group_required`, `username_taken`, `account_protected`, `database_unavailable`.
-pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
+pub fn settle(app: &App, statement: &Statement) -> Result<Admitted> {
     prepared(app, false)?;
+    let identity = &statement.identity;
     let known = app.world.store.identity(&identity.issuer, &identity.subject, Patience::Wait)?;
-    let groups = standing(&identity, known.as_ref());
+    let groups = standing(statement, known.as_ref());
     if let Err(refusal) = app.config.rules.admit(groups) {
         if let Some(row) = known {
-            turn_away(app, &identity, row)?;
+            turn_away(app, statement, row)?;
         }
         return Err(refusal);
     }
     let wanted = app.config.rules.is_admin(groups);
     let mut row = match known.clone() {
         Some(row) => row,
-        None => bind(app, &identity, wanted)?,
+        None => bind(app, identity, wanted)?,
     };
     let before = row.clone();
     let user = match app.world.users.find(&row.username, Patience::Wait)? {
@@ -58,12 +59,11 @@ pub fn settle(app: &App, identity: Identity) -> Result<Admitted> {
         row.made_here = is_ours(&user);
     }
     follow_admin(app, &row, &user, wanted)?;
-    take_note(&identity, &mut row);
+    take_note(statement, &mut row);
     if row != before {
         app.world.store.note(&row)?;
     }
-    remember(app, &row);
-    Ok(Admitted { identity, username: row.username })
+    Ok(remember(app, statement, row))
 }
 
 /// Notes that the account of an identity is gone and another one has its name.
@@ -77,19 +77,19 @@ pub fn part(app: &App, row: IdentityRow) -> Result<()> {
 
 /// Notes the groups of a token that is not older than what is known. A token without groups has nothing to say about
 /// them, and must not wipe what another one said.
-fn take_note(identity: &Identity, row: &mut IdentityRow) {
-    let newest = row.groups.is_none() || identity.told_at >= row.told_at;
-    if newest && identity.groups.is_some() {
-        row.groups.clone_from(&identity.groups);
-        row.told_at = identity.told_at;
+fn take_note(statement: &Statement, row: &mut IdentityRow) {
+    let newest = row.groups.is_none() || statement.told_at >= row.told_at;
+    if newest && statement.identity.groups.is_some() {
+        row.groups.clone_from(&statement.identity.groups);
+        row.told_at = statement.told_at;
     }
 }
 
 /// Somebody who was let in before and may not be any more: what the provider says now is noted, so that the sessions end
 /// too, and the flag that a login gave is taken back.
-fn turn_away(app: &App, identity: &Identity, mut row: IdentityRow) -> Result<()> {
+fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<()> {
     let before = row.clone();
-    take_note(identity, &mut row);
+    take_note(statement, &mut row);
     if row == before {
         return Ok(());
     }

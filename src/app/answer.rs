@@ -144,16 +144,20 @@ fn challenge(error: &Error, site: Option<&Site>) -> String {
     format!("Bearer {}", fields.join(", ")).trim_end().to_owned()
 }
 
-/// The line for the log, and how loud it is. Foreign text in it has passed [`crate::error::quote`].
-pub fn log_line(request: &Request<'_>, error: &Error) -> (Level, String) {
-    let level = match (error.code, error.party) {
+/// How loud a refusal is.
+pub fn level(error: &Error) -> Level {
+    match (error.code, error.party) {
         (Code::NoCredentials | Code::SessionEnded | Code::ProviderPending, _) => Level::Debug,
         (_, Party::Caller | Party::Provider) => Level::Warning,
         (_, Party::Operator | Party::Database | Party::Us) => Level::Error,
-    };
+    }
+}
+
+/// The line for the log. Foreign text in it has passed [`crate::error::quote`].
+pub fn log_line(request: &Request<'_>, error: &Error) -> String {
     // A method is a word (RFC 9110 section 9.1), but not every HTTP server sees to that.
     let method = crate::error::quote(request.method);
-    let line = format!(
+    format!(
         "refused {} {} with {} ({:?} at fault): expected {}, found {}",
         method.trim_matches('\''),
         crate::error::quote(request.path),
@@ -161,8 +165,7 @@ pub fn log_line(request: &Request<'_>, error: &Error) -> (Level, String) {
         error.party,
         error.expected,
         error.found
-    );
-    (level, line)
+    )
 }
 
 /// The reply to every request while the settings are wrong: each faulty key, what is expected and what was found.

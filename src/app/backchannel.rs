@@ -1,7 +1,8 @@
 //! Back-channel logout (OpenID Connect Back-Channel Logout 1.0): the provider ends sessions, no browser takes part.
 
+use super::provider::{self, Asker};
 use super::wire::{Decision, Reply, Request};
-use super::{App, answer, provider, users};
+use super::{App, answer, refusals, users};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::jose::Compact;
 use crate::oidc::logout_token::{self, Expectation};
@@ -20,8 +21,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     match end(app, request) {
         Ok(()) => Ok(Decision::Reply(Reply::new(200))),
         Err(error) if error.party == Party::Caller => {
-            let (level, line) = answer::log_line(request, &error);
-            app.log(level, &line);
+            refusals::write(app, request, &error);
             Ok(Decision::Reply(answer::invalid_request(&error)))
         }
         Err(error) => Err(error),
@@ -39,7 +39,7 @@ fn end(app: &App, request: &Request<'_>) -> Result<()> {
     };
     // Before any key is asked for: what a stranger sends costs the provider nothing.
     let ended = logout_token::check(&compact, &expected)?;
-    provider::verify_token(app, &token, request.on_event_loop)?;
+    provider::verify_token(app, compact, Asker::of(request.on_event_loop))?;
     users::prepared(app, request.on_event_loop)?;
     let (subject, sid) = (ended.subject.as_deref(), ended.provider_sid.as_deref());
     let count = app.world.store.remove_ended(&app.config.issuer, subject, sid)?;

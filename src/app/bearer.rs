@@ -1,29 +1,34 @@
 //! A program's JWT: judged cheaply, verified once, remembered by its hash until it expires.
 
+use super::provider::{self, Asker};
 use super::wire::{Decision, Request};
-use super::{App, provider, users};
+use super::{App, users};
 use crate::error::{Code, Error, Result};
-use crate::identity::Identity;
+use crate::identity::{Person, Statement, person};
 use crate::jose::Compact;
 use crate::oidc::access_token::{self, Expectation};
 use crate::oidc::claims;
 use crate::secret::sha256;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// How many tokens a worker remembers; the least used make room.
-const REMEMBERED: u64 = 20_000;
+const REMEMBERED: usize = 20_000;
 
 /// Verified tokens by their SHA-256: the token itself is never kept.
-pub struct Tokens(Cache<[u8; 32], Arc<Remembered>>);
+pub struct Tokens(Cache<[u8; 32], Remembered>);
 
+#[derive(Clone)]
 struct Remembered {
-    identity: Identity,
+    statement: Statement,
+    person: Person,
     /// `exp`, in seconds since 1970.
     expires: i64,
     /// The key set that it was verified with.
     epoch: u64,
+    /// Whether its groups let anybody in.
+    admissible: bool,
 }
 
 impl Tokens {
@@ -37,21 +42,30 @@ impl Tokens {
 /// # Errors
 /// The refusal.
 pub fn handle(app: &App, request: &Request<'_>, token: &str) -> Result<Decision> {
-    let identity = identify(app, token, request.on_event_loop)?;
-    let admitted = users::admit(app, identity, request.on_event_loop)?;
+    let statement = identify(app, token, request.on_event_loop)?;
+    let admitted = users::admit(app, &statement, request.on_event_loop)?;
     Ok(Decision::Allow { username: admitted.username })
 }
 
-fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Identity> {
+/// The MLflow user of a token that memory alone lets in: what [`handle`] would say, without a look at anything else.
+pub fn recall(app: &App, token: &str) -> Option<Arc<str>> {
+    let remembered = app.tokens.0.get(&sha256(token.as_bytes()))?;
+    let good = remembered.admissible
+        && app.provider.epoch() == Some(remembered.epoch)
+        && claims::check_expiry(remembered.expires, app.now(), app.config.skew).is_ok();
+    if good { users::recall(app, &remembered.person, &remembered.statement) } else { None }
+}
+
+fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Statement> {
     let hash = sha256(token.as_bytes());
     if let Some(remembered) = app.tokens.0.get(&hash) {
         if let Err(expired) = claims::check_expiry(remembered.expires, app.now(), app.config.skew) {
-            app.tokens.0.invalidate(&hash);
+            app.tokens.0.remove(&hash);
             return Err(expired);
         }
         // After a change of keys the signature has to hold again: the key may have been withdrawn.
         if app.provider.epoch() == Some(remembered.epoch) {
-            return Ok(remembered.identity.clone());
+            return Ok(remembered.statement);
         }
     }
     let compact = Compact::parse(token)?;
@@ -76,8 +90,12 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Identity> {
             "the ID token of a browser's login",
         ));
     }
-    let (verified, epoch) = provider::verify_token(app, token, on_event_loop)?;
-    let identity = app.identify(verified.claims())?;
-    app.tokens.0.insert(hash, Arc::new(Remembered { identity: identity.clone(), expires, epoch }));
-    Ok(identity)
+    let (verified, epoch) = provider::verify_token(app, compact, Asker::of(on_event_loop))?;
+    let statement = app.identify(verified.claims())?;
+    let person = person(&statement.identity.issuer, &statement.identity.subject);
+    let statement = users::share(app, &person, statement);
+    let admissible = app.config.rules.admit(statement.identity.groups.as_deref()).is_ok();
+    let remembered = Remembered { statement: statement.clone(), person, expires, epoch, admissible };
+    app.tokens.0.insert(hash, remembered);
+    Ok(statement)
 }

@@ -2,39 +2,64 @@
 
 use super::wire::{Decision, Request};
 use super::{App, users};
-use crate::config::Site;
 use crate::error::{Code, Error, Result, quote};
 use crate::ports::{IdentityRow, Patience, SessionRow};
+use crate::secret::sha256;
 use crate::session::SessionId;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many sessions a worker remembers.
-const REMEMBERED: u64 = 100_000;
+const REMEMBERED: usize = 100_000;
 
-/// Session rows read lately, by the hash of the id.
-pub struct Sessions(Cache<[u8; 32], Arc<Session>>);
+/// What a worker knows of sessions.
+pub struct Sessions {
+    /// Rows read lately, by the hash of the id.
+    read: Cache<[u8; 32], Arc<Session>>,
+    /// The session that a cookie value holds, by the SHA-256 of the value as it was sent. What is sealed never changes its
+    /// meaning, so this says nothing of whether the session still lives.
+    opened: Cache<[u8; 32], [u8; 32]>,
+    /// Rows read before the last time that all were forgotten count no more. Emptying the memory instead would hold its locks for
+    /// as long as a hundred thousand sessions take, with the event loop waiting.
+    generation: AtomicU64,
+}
 
 /// A session and whose it is.
 pub struct Session {
     pub row: SessionRow,
     pub identity: IdentityRow,
+    username: Arc<str>,
+    /// Whether the groups let anybody in.
+    admissible: bool,
     read_at: i64,
+    generation: u64,
 }
 
 impl Sessions {
     pub fn new() -> Self {
-        Self(Cache::new(REMEMBERED))
+        Self { read: Cache::new(REMEMBERED), opened: Cache::new(REMEMBERED), generation: AtomicU64::new(0) }
     }
 
     /// Forgets all of them: the next request of each reads its row again.
     pub fn forget_all(&self) {
-        self.0.invalidate_all();
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets a session that has ended.
     pub fn forget(&self, hash: &[u8; 32]) {
-        self.0.invalidate(hash);
+        self.read.remove(hash);
+    }
+
+    /// A session whose row was read lately.
+    fn known(&self, app: &App, hash: &[u8; 32], now: i64) -> Option<Arc<Session>> {
+        let session = self.read.get(hash)?;
+        let lately = (0..app.config.session_cache).contains(&now.saturating_sub(session.read_at));
+        (lately && session.generation == self.generation()).then_some(session)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 }
 
@@ -48,7 +73,26 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     check_origin(app, request)?;
     let row = &session.identity;
     app.config.rules.admit(row.groups.as_deref())?;
-    Ok(Decision::Allow { username: row.username.clone() })
+    if let Some(value) = only_cookie(app, request) {
+        app.sessions.opened.insert(sha256(value.as_bytes()), session.row.id_hash);
+    }
+    Ok(Decision::Allow { username: Arc::clone(&session.username) })
+}
+
+/// The MLflow user of a session that memory alone lets in: what [`handle`] would say, without opening the cookie again.
+pub fn recall(app: &App, request: &Request<'_>) -> Option<Arc<str>> {
+    let value = only_cookie(app, request)?;
+    let hash = app.sessions.opened.get(&sha256(value.as_bytes()))?;
+    let now = app.now();
+    let session = app.sessions.known(app, &hash, now)?;
+    let good = session.admissible && now < session.row.expires_at && check_origin(app, request).is_ok();
+    good.then(|| Arc::clone(&session.username))
+}
+
+/// The value of our cookie where there is one only: then nothing has to be weighed (`CookieValue::agree`).
+fn only_cookie<'r>(app: &App, request: &Request<'r>) -> Option<&'r str> {
+    let mut values = app.cookie_values(request)?;
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// The session of a request that has one, read at most `OIDC_SESSION_CACHE_SECONDS` ago.
@@ -66,12 +110,12 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
     let ended = |found: &'static str| Error::new(Code::SessionEnded, "a session that has not ended", found);
     let hash = id.hash();
     let now = app.now();
-    if let Some(session) = app.sessions.0.get(&hash)
-        && (0..app.config.session_cache).contains(&now.saturating_sub(session.read_at))
-    {
+    if let Some(session) = app.sessions.known(app, &hash, now) {
         return if now < session.row.expires_at { Ok(session) } else { Err(ended("one that expired")) };
     }
     users::prepared(app, on_event_loop)?;
+    // Taken before the row is read: what is forgotten meanwhile is forgotten.
+    let generation = app.sessions.generation();
     let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
     let Some((row, identity)) = app.world.store.session(&hash, patience)? else {
         app.sessions.forget(&hash);
@@ -91,8 +135,10 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
         }
         return Err(ended("one of a user whom MLflow no longer has"));
     }
-    let session = Arc::new(Session { row, identity, read_at: now });
-    app.sessions.0.insert(hash, Arc::clone(&session));
+    let username = identity.username.as_str().into();
+    let admissible = app.config.rules.admit(identity.groups.as_deref()).is_ok();
+    let session = Arc::new(Session { row, identity, username, admissible, read_at: now, generation });
+    app.sessions.read.insert(hash, Arc::clone(&session));
     Ok(session)
 }
 
@@ -113,7 +159,7 @@ pub fn check_origin(app: &App, request: &Request<'_>) -> Result<()> {
         (Some("same-origin" | "none"), _) | (None, None) => Ok(()),
         (Some(site), _) => refused(format!("Sec-Fetch-Site {}", quote(site))),
         (None, Some(origin)) => match app.site(request) {
-            Ok(Site { origin: own, .. }) if own == origin => Ok(()),
+            Ok(site) if site.origin == origin => Ok(()),
             _ => refused(format!("Origin {}", quote(origin))),
         },
     }

@@ -2,12 +2,13 @@
 
 use super::exchange::{self, Exchange};
 use super::login::ATTEMPT_LIFETIME;
+use super::provider::{self, Asker};
 use super::wire::{Decision, Reply, Request};
-use super::{App, accounts, browser, provider};
+use super::{App, accounts, browser};
 use crate::config::Site;
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::Rules;
-use crate::jose::{Object, Verified};
+use crate::jose::{Compact, Object, Verified};
 use crate::oidc::callback::CallbackQuery;
 use crate::oidc::{Metadata, claims, id_token, token, userinfo};
 use crate::ports::{Level, SessionRow};
@@ -47,7 +48,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
         Err(error) => return Ok(app.refuse(request, &error, Some(app.set_cookie(&site, &cookie)?))),
     };
     // From here on the login is used up, whatever comes of it; a session that is there stays until a new one is made.
-    match finish(app, request, &site, &begun, &attempt) {
+    match finish(app, &site, &begun, &attempt) {
         Ok((session, next)) => {
             let previous = cookie.session.replace(session);
             end_previous(app, previous);
@@ -95,13 +96,7 @@ fn begin<'a>(
     Ok(Begun { exchange: exchange::begin(app, &attempt.state)?, metadata, code })
 }
 
-fn finish(
-    app: &App,
-    request: &Request<'_>,
-    site: &Site,
-    begun: &Begun<'_>,
-    attempt: &Attempt,
-) -> Result<(SessionId, String)> {
+fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Result<(SessionId, String)> {
     let code_exchange = token::CodeExchange {
         client_id: &app.config.client_id,
         client_secret: app.config.client_secret.as_ref(),
@@ -111,11 +106,11 @@ fn finish(
     };
     let answer = begun.exchange.send(&token::request(&begun.metadata, &code_exchange)?)?;
     let tokens = token::judge(&answer)?;
-    let verified = verify_id_token(app, request, &tokens, attempt)?;
+    let verified = verify_id_token(app, &tokens, attempt)?;
     let claims = complete(begun, &verified, &tokens, &app.config.rules)?;
-    let identity = app.identify(&claims).map_err(blame_provider)?;
+    let statement = app.identify(&claims).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
-    let admitted = accounts::settle(app, identity)?;
+    let admitted = accounts::settle(app, &statement)?;
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;
     app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
     Ok((session, attempt.next.clone()))
@@ -141,13 +136,9 @@ fn blame_provider(error: Error) -> Error {
 }
 
 /// The ID token of the answer, verified and judged; what is wrong with it is the provider's fault.
-fn verify_id_token(
-    app: &App,
-    request: &Request<'_>,
-    tokens: &token::Tokens,
-    attempt: &Attempt,
-) -> Result<Verified> {
-    let (verified, _) = provider::verify_token(app, tokens.id_token.expose(), request.on_event_loop)
+fn verify_id_token(app: &App, tokens: &token::Tokens, attempt: &Attempt) -> Result<Verified> {
+    let (verified, _) = Compact::parse(tokens.id_token.expose())
+        .and_then(|token| provider::verify_token(app, token, Asker::Login))
         .map_err(blame_provider)?;
     let expected = id_token::Expectation {
         issuer: &app.config.issuer,

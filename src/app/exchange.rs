@@ -8,9 +8,8 @@ use crate::error::{Code, Error, Result};
 use crate::oidc::message::{Request, Response};
 use crate::ports::Cause;
 use crate::secret::{Secret, sha256};
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use std::cell::Cell;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,14 +26,36 @@ const LOGIN_PAUSE: i64 = 120;
 const IDLE: Duration = Duration::from_secs(24 * 3600);
 
 /// How many spent logins a process remembers; far more than begin in the hour that one may take.
-const SPENT: u64 = 100_000;
+const SPENT: usize = 100_000;
 
 /// The exchanges of one process.
 pub struct Exchanges {
     under_way: AtomicUsize,
     trouble: Mutex<Trouble>,
-    /// SHA-256 of each `state` whose code was sent.
-    spent: Cache<[u8; 32], ()>,
+    spent: Mutex<Spent>,
+}
+
+/// SHA-256 of each `state` whose code was sent. The oldest make room: none can be kept or pushed out by being asked for.
+#[derive(Default)]
+struct Spent {
+    known: HashSet<[u8; 32]>,
+    order: VecDeque<[u8; 32]>,
+}
+
+impl Spent {
+    /// Spends a state; `false` when it was spent before.
+    fn spend(&mut self, state: [u8; 32]) -> bool {
+        if !self.known.insert(state) {
+            return false;
+        }
+        self.order.push_back(state);
+        if self.order.len() > SPENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
 }
 
 /// What the provider has not answered lately. Times in seconds since 1970.
@@ -58,9 +79,7 @@ impl Trouble {
 
 impl Exchanges {
     pub fn new() -> Self {
-        // The oldest make room; the default policy would rather keep those that are asked for often.
-        let spent = Cache::builder().max_capacity(SPENT).eviction_policy(EvictionPolicy::lru()).build();
-        Self { under_way: AtomicUsize::new(0), trouble: Mutex::default(), spent }
+        Self { under_way: AtomicUsize::new(0), trouble: Mutex::default(), spent: Mutex::default() }
     }
 
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
@@ -110,7 +129,8 @@ pub fn begin<'a>(app: &'a App, state: &Secret) -> Result<Exchange<'a>> {
         ));
     }
     let exchange = Exchange { app, answered: Cell::new(None) };
-    if !app.exchanges.spent.entry(sha256(state.expose().as_bytes())).or_insert(()).is_fresh() {
+    let mut spent = app.exchanges.spent.lock().unwrap_or_else(PoisonError::into_inner);
+    if !spent.spend(sha256(state.expose().as_bytes())) {
         return Err(Error::new(Code::LoginUnknown, "a login that has not been finished", "one that was"));
     }
     Ok(exchange)

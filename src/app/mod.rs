@@ -11,22 +11,26 @@ mod login;
 mod logout;
 mod pages;
 mod provider;
+mod refusals;
 mod resource;
 pub mod return_to;
 mod routes;
+mod sites;
 mod unknown_keys;
 mod users;
 pub mod wire;
 
 use crate::config::{Config, Site};
 use crate::error::{Error, Result};
-use crate::identity::Identity;
+use crate::identity::{Identity, Statement};
 use crate::jose::Object;
 use crate::ports::{Level, World};
 use crate::secret::Secret;
-use crate::session::cookie::CookieRules;
+use crate::session::cookie::{self, CookieRules};
 use crate::session::{CookieValue, Sealer};
 use provider::Provider;
+use sites::Sites;
+use std::sync::Arc;
 use std::time::Duration;
 use wire::{Decision, Request};
 
@@ -40,14 +44,16 @@ pub struct App {
     tokens: bearer::Tokens,
     sessions: browser::Sessions,
     people: users::People,
+    sites: Sites,
+    refusals: refusals::Refusals,
 }
 
 /// Somebody who may go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Admitted {
-    identity: Identity,
+    identity: Arc<Identity>,
     /// The MLflow user, bound at the first login; it may differ from the name that the claims give today.
-    username: String,
+    username: Arc<str>,
 }
 
 impl App {
@@ -63,6 +69,8 @@ impl App {
             tokens: bearer::Tokens::new(),
             sessions: browser::Sessions::new(),
             people: users::People::new(),
+            sites: Sites::new(&config.place),
+            refusals: refusals::Refusals::default(),
             config,
             world,
         })
@@ -76,13 +84,19 @@ impl App {
         }
     }
 
+    /// Who a request is, where memory alone can tell: what [`App::decide`] would say, at the price of a hash and a look or two.
+    /// It does no I/O and waits for nobody, so that it may be asked with the interpreter's lock held.
+    pub fn recall(&self, request: &Request<'_>) -> Option<Arc<str>> {
+        routes::recall(self, request)
+    }
+
     /// Decides about somebody whose password MLflow has found right: accounts that a login made have none to use.
     ///
     /// It comes after MLflow's check, with the name that MLflow's own parser read, so that no difference between two
     /// parsers of the header can be used.
     pub fn admit_password_user(&self, request: &Request<'_>, username: &str) -> Decision {
         match users::check_password_allowed(self, username, request.on_event_loop) {
-            Ok(()) => Decision::Allow { username: username.to_owned() },
+            Ok(()) => Decision::Allow { username: username.into() },
             Err(error) => self.refuse(request, &error, None),
         }
     }
@@ -98,16 +112,18 @@ impl App {
         provider::refresh(self).min(exchange::look(self))
     }
 
-    /// One round of the clerk: makes the tables, and writes what the event loop could not wait for. It blocks.
+    /// One round of the clerk: makes the tables, writes what the event loop could not wait for, and sums up what was refused.
+    /// It blocks.
     pub fn attend(&self) -> Duration {
+        refusals::sum_up(self);
         users::attend(self)
     }
 
     /// Who the claims of a verified token mean. What it says of its time is not believed beyond now: a provider whose clock is ahead
     /// must not make its next tokens look old.
-    fn identify(&self, claims: &Object) -> Result<Identity> {
-        let identity = self.config.rules.identify(claims)?;
-        Ok(Identity { told_at: identity.told_at.min(self.now()), ..identity })
+    fn identify(&self, claims: &Object) -> Result<Statement> {
+        let statement = self.config.rules.identify(claims)?;
+        Ok(Statement { told_at: statement.told_at.min(self.now()), ..statement })
     }
 
     fn now(&self) -> i64 {
@@ -124,12 +140,11 @@ impl App {
         Ok(bytes)
     }
 
-    fn site(&self, request: &Request<'_>) -> Result<Site> {
-        self.config.place.site(request.scheme, request.host)
+    fn site(&self, request: &Request<'_>) -> Result<Arc<Site>> {
+        self.sites.of(&self.config.place, request)
     }
 
     fn cookie_rules(&self, site: &Site) -> CookieRules {
-        // Without a fixed address the same worker may see http and https, so the name must not depend on it.
         CookieRules::new(&site.base, site.is_https(), self.config.place.is_fixed())
     }
 
@@ -151,13 +166,18 @@ impl App {
 
     /// Every cookie of our name that opens.
     fn cookies(&self, request: &Request<'_>) -> Vec<CookieValue> {
-        match (request.cookie, self.site(request)) {
-            (Some(header), Ok(site)) => {
-                let rules = self.cookie_rules(&site);
-                rules.values(header).filter_map(|value| CookieValue::open(&self.sealer, value)).collect()
-            }
-            _ => Vec::new(),
-        }
+        self.cookie_values(request)
+            .into_iter()
+            .flatten()
+            .filter_map(|value| CookieValue::open(&self.sealer, value))
+            .collect()
+    }
+
+    /// The values of our name, as they were sent; nothing at an address that is not ours.
+    fn cookie_values<'r>(&self, request: &Request<'r>) -> Option<impl Iterator<Item = &'r str> + use<'r>> {
+        let header = request.cookie?;
+        self.site(request).ok()?;
+        Some(cookie::values(header, self.sites.cookie_name))
     }
 
     /// The one `Set-Cookie` that makes the browser hold `value`.
@@ -174,9 +194,8 @@ impl App {
     }
 
     fn refuse(&self, request: &Request<'_>, error: &Error, set_cookie: Option<String>) -> Decision {
-        let (level, line) = answer::log_line(request, error);
-        self.log(level, &line);
+        refusals::write(self, request, error);
         let site = self.site(request).ok();
-        Decision::Reply(answer::reply(request, error, site.as_ref(), &self.config.place, set_cookie))
+        Decision::Reply(answer::reply(request, error, site.as_deref(), &self.config.place, set_cookie))
     }
 }

@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// How long a request may wait for the refresher. The client's own time-out is far longer, MLflow's is 120 s.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a login whose code is spent may wait for a round. Two of them after an exchange of ten seconds are still within
+/// the 30 s after which gunicorn ends a worker.
+const PATIENCE_OF_A_LOGIN: Duration = Duration::from_secs(8);
 /// How many requests may wait at once: MLflow has 40 threads for all its work, and most must stay free.
 const WAITING_LIMIT: usize = 8;
 /// For how many seconds after the first request of all nobody is counted: a provider that is well has answered by then,
@@ -46,6 +49,13 @@ struct Plan {
     /// When the very first fetch was asked for.
     first_asked: Option<i64>,
     unknown: UnknownKeys,
+}
+
+impl Plan {
+    fn fetch_now(&mut self, now: i64) {
+        self.keys_due = now;
+        self.next_try = now;
+    }
 }
 
 /// The provider, as one process sees it.
@@ -136,41 +146,74 @@ fn wait(app: &App, on_event_loop: bool, limit: usize) -> Result<()> {
     Ok(())
 }
 
+/// For whom a token is verified, and so how much it may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Somebody in the thread of an event loop, where nothing is waited for.
+    EventLoop,
+    /// Anybody: a few may wait at once, and there is a pause between the fetches that they cause.
+    Anybody,
+    /// A login whose code is spent, and which would be lost if it were told to come again. Its token has come from the provider
+    /// itself, so forged ones can neither make it ask nor take its place: it has one among the exchanges.
+    Login,
+}
+
+impl Asker {
+    pub const fn of(on_event_loop: bool) -> Self {
+        if on_event_loop { Self::EventLoop } else { Self::Anybody }
+    }
+
+    /// How many rounds of the refresher it waits for. One that was under way when a login came may have begun before the
+    /// provider published the key.
+    const fn rounds(self) -> usize {
+        if matches!(self, Self::Login) { 2 } else { 1 }
+    }
+
+    fn wait(self, app: &App) -> Result<()> {
+        match self {
+            Self::EventLoop => wait(app, true, 0),
+            Self::Anybody => wait(app, false, WAITING_LIMIT),
+            Self::Login => {
+                app.world.refresher.wait(PATIENCE_OF_A_LOGIN);
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Verifies a token with the provider's keys. A key that is not known causes a fetch, or joins the one under way: a new
 /// `kid` appears without notice (OpenID Connect Core section 10.1.1).
 ///
 /// # Errors
 /// Those of [`verify`], and those of the provider while it is not proven that it does not have the key.
-pub fn verify_token(app: &App, token: &str, on_event_loop: bool) -> Result<(Verified, u64)> {
-    let mut waited = false;
+pub fn verify_token(app: &App, token: Compact<'_>, asker: Asker) -> Result<(Verified, u64)> {
+    let mut waited = 0;
     loop {
-        let current = known(app, on_event_loop)?;
-        let compact = Compact::parse(token)?;
-        let name = Name::of(&compact);
-        let unknown = match verify(compact, &current.keys, &current.metadata.algorithms) {
-            Ok(verified) => return Ok((verified, current.epoch)),
-            Err(error) if error.code == Code::TokenKeyUnknown => error,
-            Err(error) => return Err(error),
+        let current = known(app, asker == Asker::EventLoop)?;
+        let allowed = &current.metadata.algorithms;
+        let unknown = match current.keys.select(&token) {
+            // Only a key that is looked for with a good algorithm is worth asking the provider.
+            Err(unknown) if allowed.contains(&token.algorithm()) => unknown,
+            _ => return Ok((verify(token, &current.keys, allowed)?, current.epoch)),
         };
+        let name = Name::of(&token);
         {
             let mut plan = app.provider.plan();
             let now = app.now();
-            match plan.unknown.judge(&name, now) {
-                Verdict::Absent => return Err(unknown),
-                Verdict::Fetch => {
-                    plan.keys_due = now;
-                    plan.next_try = now;
-                }
-                Verdict::Later if plan.keys_due > now => return Err(pending()),
-                Verdict::Later => {}
+            match (plan.unknown.judge(&name, now), asker) {
+                (Verdict::Absent, Asker::Login) if waited == 0 => plan.fetch_now(now),
+                (Verdict::Absent, _) => return Err(unknown),
+                (Verdict::Fetch, _) | (Verdict::Later, Asker::Login) => plan.fetch_now(now),
+                (Verdict::Later, _) if plan.keys_due > now => return Err(pending()),
+                (Verdict::Later, _) => {}
             }
             // The fetch has failed lately or did not end in time: the token may be good, so that is no 401.
-            if plan.next_try > now || waited {
+            if plan.next_try > now || waited == asker.rounds() {
                 return Err(plan.last_fault.clone().unwrap_or_else(pending));
             }
         }
-        wait(app, on_event_loop, WAITING_LIMIT)?;
-        waited = true;
+        asker.wait(app)?;
+        waited += 1;
     }
 }
 

@@ -8,6 +8,7 @@ use crate::oidc::callback::CallbackQuery;
 use crate::secret::{Secret, same};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::sync::Arc;
 
 type Handler = fn(&App, &Request<'_>) -> Result<Decision>;
 
@@ -30,12 +31,7 @@ const GATEWAY: &str = "/gateway/";
 /// # Errors
 /// The refusal, to be answered by [`super::answer`].
 pub fn decide(app: &App, request: &Request<'_>) -> Result<Decision> {
-    // On the event loop the path has been put together from the Host header by some versions of Starlette: a Host with a
-    // path in it would choose the rules that apply here. It is no host either way (RFC 9110 section 7.2).
-    if request
-        .host
-        .contains(|c: char| matches!(c, '/' | '\\' | '?' | '#' | '@') || c.is_whitespace() || c.is_control())
-    {
+    if !is_host(request.host) {
         return Err(Error::new(
             Code::HostInvalid,
             "a host and a port",
@@ -72,6 +68,35 @@ pub fn decide(app: &App, request: &Request<'_>) -> Result<Decision> {
     }
 }
 
+/// What memory alone lets in: the answer that [`decide`] would give, or nothing. It waits for nobody, not even for a lock
+/// that somebody holds who waits.
+pub fn recall(app: &App, request: &Request<'_>) -> Option<Arc<str>> {
+    let path = app.config.place.strip(request.path).unwrap_or(request.path);
+    // Our own endpoints and the gateway have rules of their own; `decide` knows them.
+    if !is_host(request.host) || is_own(app, path) || path.starts_with(GATEWAY) {
+        return None;
+    }
+    match request.authorization {
+        Some(authorization) => bearer::recall(app, bearer_token(authorization)?),
+        None => browser::recall(app, request),
+    }
+}
+
+/// On the event loop the path has been put together from the Host header by some versions of Starlette: a Host with a path in
+/// it would choose the rules that apply here. It is no host either way (RFC 9110 section 7.2).
+fn is_host(host: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_graphic() && !matches!(c, b'/' | b'\\' | b'?' | b'#' | b'@');
+    host.bytes().all(plain)
+        || !host.contains(|c: char| {
+            matches!(c, '/' | '\\' | '?' | '#' | '@') || c.is_whitespace() || c.is_control()
+        })
+}
+
+/// Whether a path is, or may be, one of ours.
+fn is_own(app: &App, path: &str) -> bool {
+    path == app.config.place.callback || ROUTES.iter().any(|(_, route, _)| *route == path)
+}
+
 fn own_endpoint(app: &App, request: &Request<'_>, path: &str) -> Result<Option<Handler>> {
     // The registered callback may stand at a path with other uses, such as '/': only an answer of a provider counts.
     if request.method == "GET"
@@ -96,12 +121,10 @@ fn own_endpoint(app: &App, request: &Request<'_>, path: &str) -> Result<Option<H
 }
 
 fn by_header(app: &App, request: &Request<'_>, authorization: &str) -> Result<Decision> {
-    let (scheme, credentials) = authorization.split_once(' ').unwrap_or((authorization, ""));
-    let credentials = credentials.trim();
-    // Schemes are compared without case (RFC 9110 section 11.1).
-    if scheme.eq_ignore_ascii_case("Bearer") {
-        return bearer::handle(app, request, credentials);
+    if let Some(token) = bearer_token(authorization) {
+        return bearer::handle(app, request, token);
     }
+    let (scheme, _) = authorization.split_once(' ').unwrap_or((authorization, ""));
     if scheme.eq_ignore_ascii_case("Basic") {
         if app.config.basic_auth {
             return Ok(Decision::Basic { authorization: authorization.to_owned() });
@@ -115,11 +138,17 @@ fn by_header(app: &App, request: &Request<'_>, authorization: &str) -> Result<De
     Err(Error::new(Code::AuthorizationScheme, "Bearer or Basic", quote(scheme)))
 }
 
+/// The token of `Bearer <token>`; schemes are compared without case (RFC 9110 section 11.1).
+fn bearer_token(authorization: &str) -> Option<&str> {
+    let (scheme, credentials) = authorization.split_once(' ').unwrap_or((authorization, ""));
+    scheme.eq_ignore_ascii_case("Bearer").then(|| credentials.trim())
+}
+
 /// Who calls the gateway: MLflow's own jobs by their internal token, others by `X-MLflow-Authorization` first.
 fn gateway(app: &App, request: &Request<'_>) -> Result<Option<Decision>> {
     for header in [request.gateway_authorization, request.authorization].into_iter().flatten() {
         if let Some(username) = internal_user(app, header) {
-            return Ok(Some(Decision::Allow { username }));
+            return Ok(Some(Decision::Allow { username: username.into() }));
         }
     }
     request.gateway_authorization.map(|header| by_header(app, request, header)).transpose()

@@ -2,18 +2,18 @@
 
 use super::{Admitted, App, accounts};
 use crate::error::{Code, Error, Party, Result, quote};
-use crate::identity::Identity;
+use crate::identity::{Identity, Person, Statement, person};
 use crate::ports::{IdentityRow, Level, Patience, StoreFault};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How many identities a worker remembers.
-const REMEMBERED: u64 = 100_000;
+const REMEMBERED: usize = 100_000;
 /// How many refusals a worker remembers for the event loop, and for how many seconds.
-const REFUSALS: u64 = 1_000;
+const REFUSALS: usize = 1_000;
 const REFUSAL_LIFETIME: i64 = 10;
 /// How many of the event loop's errands may wait; more are answered 503 and come again.
 const ERRANDS: usize = 1_000;
@@ -24,23 +24,25 @@ const PREPARE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a worker knows of the people it has seen.
 pub struct People {
-    seen: Cache<(String, String), Seen>,
+    seen: Cache<Person, Arc<Seen>>,
     /// What the clerk was told when it tried; the event loop passes it on.
-    refused: Cache<(String, String), Arc<Refused>>,
-    errands: Mutex<VecDeque<Identity>>,
+    refused: Cache<Person, Arc<Refused>>,
+    errands: Mutex<VecDeque<Statement>>,
     prepared: AtomicBool,
 }
 
 struct Refused {
-    identity: Identity,
+    statement: Statement,
     error: Error,
     /// In seconds since 1970.
     at: i64,
 }
 
-#[derive(Clone)]
 struct Seen {
-    username: String,
+    username: Arc<str>,
+    /// Who was let in then, and whether what was said of their groups is what is known.
+    identity: Arc<Identity>,
+    agreed: bool,
     /// The newest groups known; MLflow's row says what follows from them.
     groups: Option<Vec<String>>,
     /// When the token that told them was issued, in seconds since 1970.
@@ -60,8 +62,8 @@ impl People {
     }
 }
 
-fn key(identity: &Identity) -> (String, String) {
-    (identity.issuer.clone(), identity.subject.clone())
+fn key(identity: &Identity) -> Person {
+    person(&identity.issuer, &identity.subject)
 }
 
 /// Whether a token says of the groups what is known already.
@@ -71,8 +73,33 @@ fn agrees(identity: &Identity, groups: Option<&[String]>) -> bool {
 
 /// Whether a token is a newer statement than the one that is known, so that its time has to be noted: an older one that
 /// says something else must be told from it later.
-fn is_newer(identity: &Identity, told_at: i64) -> bool {
-    identity.groups.is_some() && identity.told_at > told_at
+fn is_newer(statement: &Statement, told_at: i64) -> bool {
+    statement.identity.groups.is_some() && statement.told_at > told_at
+}
+
+/// The MLflow user whom a statement means, where the rows were looked at lately and it tells nothing new. Whether its groups
+/// let anybody in is another question.
+pub fn recall(app: &App, person: &Person, statement: &Statement) -> Option<Arc<str>> {
+    let seen = app.people.seen.get(person)?;
+    let lately = (0..app.config.session_cache.max(1)).contains(&app.now().saturating_sub(seen.checked_at));
+    // The very identity that was let in needs no second look at each of its groups.
+    let agrees = if Arc::ptr_eq(&statement.identity, &seen.identity) {
+        seen.agreed
+    } else {
+        agrees(&statement.identity, seen.groups.as_deref())
+    };
+    (lately && agrees && !is_newer(statement, seen.told_at)).then(|| Arc::clone(&seen.username))
+}
+
+/// The same statement, with the identity that is in memory already where it is an equal one: a thousand tokens of one
+/// person are remembered at the price of a thousand hashes.
+pub fn share(app: &App, person: &Person, statement: Statement) -> Statement {
+    match app.people.seen.get(person) {
+        Some(seen) if seen.identity == statement.identity => {
+            Statement { identity: Arc::clone(&seen.identity), ..statement }
+        }
+        _ => statement,
+    }
 }
 
 /// Lets an identity in: its groups allow it, and MLflow's row says what they say.
@@ -80,34 +107,31 @@ fn is_newer(identity: &Identity, told_at: i64) -> bool {
 /// # Errors
 /// `groups_missing`, `group_required`, `username_taken`, `account_protected`, `database_unavailable`; on the event loop
 /// `provider_pending` while the clerk writes what is new.
-pub fn admit(app: &App, identity: Identity, on_event_loop: bool) -> Result<Admitted> {
-    if let Some(seen) = app.people.seen.get(&key(&identity))
-        && (0..app.config.session_cache.max(1)).contains(&app.now().saturating_sub(seen.checked_at))
-        && agrees(&identity, seen.groups.as_deref())
-        && !is_newer(&identity, seen.told_at)
-    {
+pub fn admit(app: &App, statement: &Statement, on_event_loop: bool) -> Result<Admitted> {
+    let identity = &statement.identity;
+    if let Some(username) = recall(app, &key(identity), statement) {
         app.config.rules.admit(identity.groups.as_deref())?;
-        return Ok(Admitted { identity, username: seen.username });
+        return Ok(Admitted { identity: Arc::clone(identity), username });
     }
-    if on_event_loop { admit_without_waiting(app, identity) } else { accounts::settle(app, identity) }
+    if on_event_loop { admit_without_waiting(app, statement) } else { accounts::settle(app, statement) }
 }
 
 /// On the event loop: only a read that waits for no lock; whatever needs writing is the clerk's.
-fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
+fn admit_without_waiting(app: &App, statement: &Statement) -> Result<Admitted> {
+    let identity = &statement.identity;
     if app.people.prepared.load(Ordering::Acquire) {
         match app.world.store.identity(&identity.issuer, &identity.subject, Patience::Now) {
             // Bound, and MLflow's row is there: its flag was written before these groups were noted.
             Ok(Some(row)) if row.user_id != 0 => {
-                let groups = accounts::standing(&identity, Some(&row));
+                let groups = accounts::standing(statement, Some(&row));
                 if (identity.groups.is_none() || groups == row.groups.as_deref())
                     && is_there(app, &row, Patience::Now).or_else(busy_is_no)?
                 {
                     app.config.rules.admit(groups)?;
-                    remember(app, &row);
-                    if is_newer(&identity, row.told_at) {
-                        send_errand(app, identity.clone());
+                    if is_newer(statement, row.told_at) {
+                        send_errand(app, statement.clone());
                     }
-                    return Ok(Admitted { identity, username: row.username });
+                    return Ok(remember(app, statement, row));
                 }
             }
             // A stranger who may not come in leaves nothing to write.
@@ -116,13 +140,13 @@ fn admit_without_waiting(app: &App, identity: Identity) -> Result<Admitted> {
             Err(fault) => return Err(fault.into()),
         }
     }
-    if let Some(refused) = app.people.refused.get(&key(&identity))
-        && refused.identity == identity
+    if let Some(refused) = app.people.refused.get(&key(identity))
+        && refused.statement == *statement
         && (0..REFUSAL_LIFETIME).contains(&app.now().saturating_sub(refused.at))
     {
         return Err(refused.error.clone());
     }
-    send_errand(app, identity);
+    send_errand(app, statement.clone());
     Err(Error::new(
         Code::ProviderPending,
         "the user in MLflow's table",
@@ -136,10 +160,10 @@ fn busy_is_no(fault: StoreFault) -> Result<bool> {
 }
 
 /// Leaves something to the clerk.
-fn send_errand(app: &App, identity: Identity) {
+fn send_errand(app: &App, statement: Statement) {
     let mut errands = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner);
-    if errands.len() < ERRANDS && !errands.contains(&identity) {
-        errands.push_back(identity);
+    if errands.len() < ERRANDS && !errands.contains(&statement) {
+        errands.push_back(statement);
     }
     drop(errands);
     app.world.clerk.wake();
@@ -160,13 +184,13 @@ pub fn attend(app: &App) -> Duration {
     loop {
         // Taken out before the work: an errand that breaks the clerk must not meet it again and again.
         let errand = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some(identity) = errand else { return IDLE };
-        if let Err(error) = accounts::settle(app, identity.clone()) {
+        let Some(statement) = errand else { return IDLE };
+        if let Err(error) = accounts::settle(app, &statement) {
             app.log(Level::Warning, &format!("a user could not be written: {error}"));
             // A database that does not answer is no refusal: the caller comes again and it is tried again.
             if error.party == Party::Caller {
-                let refused = Refused { error, at: app.now(), identity };
-                app.people.refused.insert(key(&refused.identity), Arc::new(refused));
+                let refused = Refused { error, at: app.now(), statement };
+                app.people.refused.insert(key(&refused.statement.identity), Arc::new(refused));
             }
         }
     }
@@ -191,20 +215,25 @@ pub fn prepared(app: &App, on_event_loop: bool) -> Result<()> {
     Err(StoreFault::Busy.into())
 }
 
-/// Remembers what stands in the rows.
-pub fn remember(app: &App, row: &IdentityRow) {
+/// Remembers what stands in the rows about somebody who is let in.
+pub fn remember(app: &App, statement: &Statement, row: IdentityRow) -> Admitted {
+    let identity = &statement.identity;
+    let username: Arc<str> = row.username.into();
     let seen = Seen {
-        username: row.username.clone(),
-        groups: row.groups.clone(),
+        username: Arc::clone(&username),
+        identity: Arc::clone(identity),
+        agreed: agrees(identity, row.groups.as_deref()),
+        groups: row.groups,
         told_at: row.told_at,
         checked_at: app.now(),
     };
-    app.people.seen.insert((row.issuer.clone(), row.subject.clone()), seen);
+    app.people.seen.insert(person(&row.issuer, &row.subject), Arc::new(seen));
+    Admitted { identity: Arc::clone(identity), username }
 }
 
 /// Forgets it.
 pub fn forget(app: &App, row: &IdentityRow) {
-    app.people.seen.invalidate(&(row.issuer.clone(), row.subject.clone()));
+    app.people.seen.remove(&person(&row.issuer, &row.subject));
 }
 
 /// Whether MLflow still has the very user that the identity was bound to. An account that was removed and made anew under

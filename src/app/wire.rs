@@ -1,5 +1,7 @@
 //! A request as plain values, and what is decided about it.
 
+use std::sync::Arc;
+
 /// What is looked at of an HTTP request. Borrowed text, nothing parsed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
@@ -73,7 +75,7 @@ pub enum Decision {
     /// It runs as this MLflow user.
     Allow {
         /// A row of MLflow's `users`.
-        username: String,
+        username: Arc<str>,
     },
     /// MLflow itself checks user name and password; then [`super::App::admit_password_user`] has the last word.
     Basic {
@@ -109,11 +111,13 @@ impl Reply {
     /// JSON. It repeats words of others, and a browser must not take it for a page because of them; MLflow says so itself
     /// from 3.5 on, and not on its event loop.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        let mut reply = Self::new(status)
-            .with("Content-Type", "application/json".to_owned())
-            .with("X-Content-Type-Options", "nosniff".to_owned());
-        reply.body = body.to_string();
-        reply
+        // The type first: werkzeug looks for it in each answer.
+        let headers = vec![
+            ("Content-Type", "application/json".to_owned()),
+            ("Cache-Control", "no-store".to_owned()),
+            ("X-Content-Type-Options", "nosniff".to_owned()),
+        ];
+        Self { status, headers, body: body.to_string() }
     }
 
     /// Adds a header field, or replaces it.

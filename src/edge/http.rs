@@ -5,6 +5,7 @@ use crate::oidc::message::{Request, Response};
 use crate::ports::{Cause, Transport, TransportFault};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, redirect};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
@@ -16,22 +17,24 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// How many redirects within one origin are followed.
 const REDIRECT_LIMIT: usize = 3;
 
-/// The clients and the little runtime that they need. Built after the fork of a worker, on first use.
+/// The clients and the little runtime that they need. Nothing of it is built before the first request is sent: reading the
+/// system's certificates takes tens of milliseconds, and whoever builds this may be on the event loop.
 pub struct HttpTransport {
-    runtime: Runtime,
+    certificates: Vec<Certificate>,
+    timeout: Duration,
+    runtime: OnceLock<Result<Runtime, String>>,
     /// By way of the proxy that the environment names, if it names one.
-    client: Client,
+    client: OnceLock<Result<Client, String>>,
     /// For this machine itself. Plain http is allowed there because nothing leaves the machine; a proxy would be handed
     /// codes and the client secret.
-    direct: Client,
-    timeout: Duration,
+    direct: OnceLock<Result<Client, String>>,
 }
 
 impl HttpTransport {
     /// `timeout` bounds the whole answer; `ca_bundle` is PEM to trust beside the system's certificates.
     ///
     /// # Errors
-    /// In words, when the bundle or the client cannot be used.
+    /// In words, when the bundle cannot be used.
     pub fn new(timeout: Duration, ca_bundle: Option<&[u8]>) -> Result<Self, String> {
         let mut certificates = Vec::new();
         if let Some(pem) = ca_bundle {
@@ -39,23 +42,40 @@ impl HttpTransport {
             if certificates.is_empty() {
                 return Err("no certificate in it".to_owned());
             }
+            // A client that trusts these alone reads nothing else, and looks at each of them.
+            let trial = Client::builder().no_proxy().tls_certs_only(certificates.clone());
+            trial.build().map_err(|error| innermost(&error))?;
         }
-        let builder = || {
-            Client::builder()
+        let (runtime, client, direct) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Ok(Self { certificates, timeout, runtime, client, direct })
+    }
+
+    fn client(&self, stays_here: bool) -> Result<&Client, TransportFault> {
+        let place = if stays_here { &self.direct } else { &self.client };
+        let built = place.get_or_init(|| {
+            let builder = Client::builder()
                 .user_agent(concat!("mlflow-oidc/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .redirect(within_the_origin())
-                .tls_certs_merge(certificates.clone())
-        };
-        let client = builder().build().map_err(|error| innermost(&error))?;
-        let direct = builder().no_proxy().build().map_err(|error| innermost(&error))?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("mlflow-oidc-http")
-            .enable_all()
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self { runtime, client, direct, timeout })
+                .tls_certs_merge(self.certificates.clone());
+            let builder = if stays_here { builder.no_proxy() } else { builder };
+            builder.build().map_err(|error| innermost(&error))
+        });
+        built.as_ref().map_err(|reason| TransportFault(format!("no HTTP client: {reason}"), Cause::Silence))
+    }
+
+    fn runtime(&self) -> Result<&Runtime, TransportFault> {
+        let built = self.runtime.get_or_init(|| {
+            Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_name("mlflow-oidc-http")
+                .enable_all()
+                .build()
+                .map_err(|error| error.to_string())
+        });
+        built
+            .as_ref()
+            .map_err(|reason| TransportFault(format!("no threads for HTTP: {reason}"), Cause::Silence))
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportFault> {
@@ -67,7 +87,7 @@ impl HttpTransport {
         };
         let stays_here =
             Url::parse(&request.url).is_ok_and(|url| url.host().is_some_and(|host| is_loopback(&host)));
-        let client = if stays_here { &self.direct } else { &self.client };
+        let client = self.client(stays_here)?;
         let mut builder = match &request.form {
             None => client.get(&request.url),
             Some(form) => client
@@ -107,7 +127,7 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     fn send(&self, request: &Request) -> Result<Response, TransportFault> {
-        self.runtime.block_on(self.exchange(request))
+        self.runtime()?.block_on(self.exchange(request))
     }
 }
 

@@ -5,7 +5,9 @@ mod username;
 use crate::error::{Code, Error, Result, quote};
 use crate::jose::Object;
 use crate::oidc::claims;
+use crate::secret::sha256;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// More groups than this are not kept; no membership that decides anything is lost, see [`Rules::groups`].
 const GROUPS_LIMIT: usize = 10_000;
@@ -34,6 +36,22 @@ pub struct Identity {
     pub username: String,
     /// The groups, without a leading `/`; `None` when the token carries no groups claim.
     pub groups: Option<Vec<String>>,
+}
+
+/// What stands for `(issuer, subject)` where people are looked up: SHA-256 of both, so that it has one size for all.
+pub type Person = [u8; 32];
+
+/// The [`Person`] of a subject.
+pub fn person(issuer: &str, subject: &str) -> Person {
+    // The length in front keeps ("a", "bc") and ("ab", "c") apart.
+    sha256(&[&issuer.len().to_be_bytes(), issuer.as_bytes(), subject.as_bytes()].concat())
+}
+
+/// What the provider said of somebody at one time. Many tokens say the same: they share the identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// What was said.
+    pub identity: Arc<Identity>,
     /// When the token was issued (`iat`), in seconds since 1970; 0 when it does not say.
     pub told_at: i64,
 }
@@ -43,16 +61,17 @@ impl Rules {
     ///
     /// # Errors
     /// `token_subject`, `username_missing`, `username_invalid`, `email_unverified`, `token_claim`.
-    pub fn identify(&self, claims: &Object) -> Result<Identity> {
+    pub fn identify(&self, claims: &Object) -> Result<Statement> {
         let issuer = claims::required_text(claims, "iss", Code::TokenIssuer)?;
         let subject = claims::subject(claims)?;
-        Ok(Identity {
+        let identity = Identity {
             issuer: issuer.to_owned(),
             subject: subject.to_owned(),
             username: self.username(claims)?,
             groups: self.groups(claims)?,
-            told_at: claims::optional_time(claims, "iat")?.unwrap_or(0),
-        })
+        };
+        let told_at = claims::optional_time(claims, "iat")?.unwrap_or(0);
+        Ok(Statement { identity: Arc::new(identity), told_at })
     }
 
     /// The names of the claims that decide.

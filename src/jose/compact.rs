@@ -17,7 +17,7 @@ pub struct Compact<'a> {
     typ: Option<String>,
     claims: Object,
     signing_input: &'a str,
-    signature: &'a str,
+    signature: Vec<u8>,
 }
 
 impl<'a> Compact<'a> {
@@ -79,9 +79,9 @@ impl<'a> Compact<'a> {
         if signature.is_empty() {
             return Err(Error::new(Code::TokenMalformed, "a signature", "an empty one"));
         }
-        if URL_SAFE_NO_PAD.decode(signature).is_err() {
+        let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else {
             return Err(Error::new(Code::TokenMalformed, "a signature in base64url", "something else"));
-        }
+        };
         let claims = part(payload, "payload")?;
         Ok(Self {
             algorithm,
@@ -117,8 +117,8 @@ impl<'a> Compact<'a> {
         self.signing_input
     }
 
-    pub(super) fn signature(&self) -> &str {
-        self.signature
+    pub(super) fn signature(&self) -> &Vec<u8> {
+        &self.signature
     }
 
     pub(super) fn into_claims(self) -> (Object, Option<String>) {

@@ -1,10 +1,13 @@
 //! One public key of a key set (RFC 7517), judged by what it says it is for.
 
+use super::parsed::Parsed;
 use super::{Algorithm, Object};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
+use jsonwebtoken::signature::Verifier;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The smallest RSA modulus, in bits (RFC 7518 section 3.3).
 const RSA_MINIMUM_BITS: usize = 2048;
@@ -25,7 +28,8 @@ pub struct Key {
     kid: Option<String>,
     kind: Kind,
     algorithm: Option<Algorithm>,
-    decoding: DecodingKey,
+    /// One for each algorithm that it may verify.
+    verifiers: Arc<[(Algorithm, Parsed)]>,
     identity: Vec<u8>,
 }
 
@@ -74,7 +78,13 @@ impl Key {
         {
             return Err(format!("its 'alg' {algorithm} does not fit its 'kty' and 'crv'"));
         }
-        Ok(Self { kid, kind, algorithm, decoding, identity })
+        let verifiers = Algorithm::ALL
+            .iter()
+            .copied()
+            .filter(|known| fits(kind, *known) && algorithm.is_none_or(|own| own == *known))
+            .map(|known| Ok((known, Parsed::new(known, &decoding)?)))
+            .collect::<Result<_, String>>()?;
+        Ok(Self { kid, kind, algorithm, verifiers, identity })
     }
 
     /// The key id.
@@ -84,16 +94,17 @@ impl Key {
 
     /// Whether this key may verify that algorithm (RFC 8725 section 3.1: one key, one algorithm family).
     pub fn allows(&self, algorithm: Algorithm) -> bool {
-        fits(self.kind, algorithm) && self.algorithm.is_none_or(|own| own == algorithm)
+        self.verifier(algorithm).is_some()
     }
 
-    /// Whether `signature`, in base64url, is one by this key over `message`. It says nothing of a token: what a token
-    /// claims may be believed only as a [`super::Verified`].
-    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
-        // A key that the backend cannot use and a signature that does not fit are the same answer to the caller.
-        self.allows(algorithm)
-            && jsonwebtoken::crypto::verify(signature, message, &self.decoding, algorithm.backend())
-                .unwrap_or(false)
+    /// Whether `signature` is one by this key over `message`. It says nothing of a token: what a token claims may be
+    /// believed only as a [`super::Verified`].
+    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &Vec<u8>) -> bool {
+        self.verifier(algorithm).is_some_and(|verifier| verifier.verify(message, signature).is_ok())
+    }
+
+    fn verifier(&self, algorithm: Algorithm) -> Option<&Parsed> {
+        self.verifiers.iter().find(|(known, _)| *known == algorithm).map(|(_, verifier)| verifier)
     }
 
     /// Whether both are the same public key under the same name.

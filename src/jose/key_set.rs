@@ -3,6 +3,7 @@
 use super::{Algorithm, Compact, Key, json};
 use crate::error::{Code, Error, Result, quote};
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// More keys than this in one set is not a key set but an attack on our memory.
 const KEYS_LIMIT: usize = 1000;
@@ -11,6 +12,8 @@ const KEYS_LIMIT: usize = 1000;
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<Key>,
+    /// Where in `keys` those of a name are: one look, however many keys a provider publishes.
+    by_kid: HashMap<String, Vec<usize>>,
     skipped: Vec<String>,
 }
 
@@ -33,7 +36,12 @@ impl KeySet {
             let parsed =
                 item.as_object().ok_or_else(|| "it is not an object".to_owned()).and_then(Key::parse);
             match parsed {
-                Ok(key) => set.keys.push(key),
+                Ok(key) => {
+                    if let Some(kid) = key.kid() {
+                        set.by_kid.entry(kid.to_owned()).or_default().push(set.keys.len());
+                    }
+                    set.keys.push(key);
+                }
                 Err(reason) => set.skipped.push(format!("key {index}: {reason}")),
             }
         }
@@ -55,11 +63,19 @@ impl KeySet {
     /// `token_key_unknown` when no key or more than one fits; trying several keys would let an attacker choose.
     pub fn select(&self, token: &Compact<'_>) -> Result<&Key> {
         let algorithm: Algorithm = token.algorithm();
-        let mut fitting = self
-            .keys
-            .iter()
-            .filter(|key| key.allows(algorithm) && token.kid().is_none_or(|kid| key.kid() == Some(kid)));
-        match (fitting.next(), fitting.next()) {
+        let fits = |key: &&Key| key.allows(algorithm);
+        let fitting = match token.kid() {
+            Some(kid) => {
+                let named = self.by_kid.get(kid).map(Vec::as_slice).unwrap_or_default();
+                let mut fitting = named.iter().filter_map(|index| self.keys.get(*index)).filter(fits);
+                (fitting.next(), fitting.next())
+            }
+            None => {
+                let mut fitting = self.keys.iter().filter(fits);
+                (fitting.next(), fitting.next())
+            }
+        };
+        match fitting {
             (Some(key), None) => Ok(key),
             (None, _) => Err(Error::new(
                 Code::TokenKeyUnknown,

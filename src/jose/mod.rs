@@ -5,6 +5,7 @@ pub mod compact;
 pub mod json;
 pub mod key;
 pub mod key_set;
+mod parsed;
 pub mod verify;
 
 pub use algorithm::Algorithm;

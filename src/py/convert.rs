@@ -1,70 +1,138 @@
 //! What is asked and what is answered, between Python and Rust.
 
 use crate::app::wire;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyDict, PyString};
 
-type Line = (PyBackedStr, PyBackedStr, PyBackedStr, PyBackedStr, PyBackedStr);
-type Header = Option<PyBackedStr>;
-type Headers = (Header, Header, Header, Header, Header, Header, Header);
-type Body = Option<PyBackedStr>;
+/// The text of a key of the WSGI environment (PEP 3333).
+///
+/// # Errors
+/// `TypeError` where there is something else: a header that cannot be read must not count as one that was not sent.
+pub fn text<'py>(
+    environ: &Bound<'py, PyDict>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyString>>> {
+    environ.get_item(name)?.map(|value| Ok(value.cast_into::<PyString>()?)).transpose()
+}
 
-/// A request as the hook has taken it apart, in the order of [`wire::Request`]. The text stays Python's.
-#[derive(FromPyObject)]
-pub struct Parts(Line, Headers, Body, bool);
+/// What is looked at of a request whose answer is not in memory. The text stays Python's.
+pub struct Parts {
+    method: PyBackedStr,
+    path: PyBackedStr,
+    query: Option<PyBackedStr>,
+    scheme: Option<PyBackedStr>,
+    host: Option<PyBackedStr>,
+    authorization: Option<PyBackedStr>,
+    gateway_authorization: Option<PyBackedStr>,
+    cookie: Option<PyBackedStr>,
+    accept: Option<PyBackedStr>,
+    fetch_mode: Option<PyBackedStr>,
+    fetch_site: Option<PyBackedStr>,
+    origin: Option<PyBackedStr>,
+    body: Option<PyBackedStr>,
+    on_event_loop: bool,
+}
 
 impl Parts {
-    pub fn request(&self) -> wire::Request<'_> {
-        let (method, path, query, scheme, host) = &self.0;
-        let (authorization, gateway_authorization, cookie, accept, fetch_mode, fetch_site, origin) = &self.1;
-        wire::Request {
+    /// Takes a request apart: method and path as Flask reads them, the rest from its WSGI environment.
+    ///
+    /// # Errors
+    /// `TypeError` and `UnicodeEncodeError` for values that no server makes.
+    pub fn new(
+        method: PyBackedStr,
+        path: PyBackedStr,
+        environ: &Bound<'_, PyDict>,
+        body: Option<PyBackedStr>,
+        on_event_loop: bool,
+    ) -> PyResult<Self> {
+        let py = environ.py();
+        let header = |name: &Bound<'_, PyString>| text(environ, name)?.map(PyBackedStr::try_from).transpose();
+        Ok(Self {
             method,
             path,
-            query,
-            scheme,
-            host,
-            authorization: authorization.as_deref(),
-            gateway_authorization: gateway_authorization.as_deref(),
-            cookie: cookie.as_deref(),
-            accept: accept.as_deref(),
-            fetch_mode: fetch_mode.as_deref(),
-            fetch_site: fetch_site.as_deref(),
-            origin: origin.as_deref(),
-            body: self.2.as_deref(),
-            on_event_loop: self.3,
+            query: header(intern!(py, "QUERY_STRING"))?,
+            scheme: header(intern!(py, "wsgi.url_scheme"))?,
+            host: header(intern!(py, "HTTP_HOST"))?,
+            authorization: header(intern!(py, "HTTP_AUTHORIZATION"))?,
+            gateway_authorization: header(intern!(py, "HTTP_X_MLFLOW_AUTHORIZATION"))?,
+            cookie: header(intern!(py, "HTTP_COOKIE"))?,
+            accept: header(intern!(py, "HTTP_ACCEPT"))?,
+            fetch_mode: header(intern!(py, "HTTP_SEC_FETCH_MODE"))?,
+            fetch_site: header(intern!(py, "HTTP_SEC_FETCH_SITE"))?,
+            origin: header(intern!(py, "HTTP_ORIGIN"))?,
+            body,
+            on_event_loop,
+        })
+    }
+
+    pub fn request(&self) -> wire::Request<'_> {
+        wire::Request {
+            method: &self.method,
+            path: &self.path,
+            query: self.query.as_deref().unwrap_or_default(),
+            scheme: self.scheme.as_deref().unwrap_or("http"),
+            host: self.host.as_deref().unwrap_or_default(),
+            authorization: self.authorization.as_deref(),
+            gateway_authorization: self.gateway_authorization.as_deref(),
+            cookie: self.cookie.as_deref(),
+            accept: self.accept.as_deref(),
+            fetch_mode: self.fetch_mode.as_deref(),
+            fetch_site: self.fetch_site.as_deref(),
+            origin: self.origin.as_deref(),
+            body: self.body.as_deref(),
+            on_event_loop: self.on_event_loop,
         }
     }
 }
 
 /// What becomes of a request: exactly one of `username`, `basic` and `status` is set.
 #[pyclass(frozen, module = "mlflow_oidc._native")]
-pub struct Decision {
+pub struct Decision(wire::Decision);
+
+#[pymethods]
+impl Decision {
     /// The request runs as this MLflow user.
-    #[pyo3(get)]
-    username: Option<String>,
+    #[getter]
+    fn username(&self) -> Option<&str> {
+        if let wire::Decision::Allow { username } = &self.0 { Some(username) } else { None }
+    }
+
     /// MLflow itself checks the user name and password of this `Authorization` value.
-    #[pyo3(get)]
-    basic: Option<String>,
+    #[getter]
+    fn basic(&self) -> Option<&str> {
+        if let wire::Decision::Basic { authorization } = &self.0 { Some(authorization) } else { None }
+    }
+
     /// HTTP status of the answer; 0 when there is none.
-    #[pyo3(get)]
-    status: u16,
+    #[getter]
+    fn status(&self) -> u16 {
+        self.reply().map_or(0, |reply| reply.status)
+    }
+
     /// Header fields of the answer; each name once.
-    #[pyo3(get)]
-    headers: Vec<(&'static str, String)>,
-    /// Body of the answer.
-    #[pyo3(get)]
-    body: String,
+    #[getter]
+    fn headers(&self) -> Vec<(&'static str, &str)> {
+        let headers = self.reply().map(|reply| reply.headers.as_slice()).unwrap_or_default();
+        headers.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    /// Body of the answer, in UTF-8.
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.reply().map(|reply| reply.body.as_bytes()).unwrap_or_default())
+    }
+}
+
+impl Decision {
+    fn reply(&self) -> Option<&wire::Reply> {
+        if let wire::Decision::Reply(reply) = &self.0 { Some(reply) } else { None }
+    }
 }
 
 impl From<wire::Decision> for Decision {
     fn from(decision: wire::Decision) -> Self {
-        let empty = Self { username: None, basic: None, status: 0, headers: Vec::new(), body: String::new() };
-        match decision {
-            wire::Decision::Allow { username } => Self { username: Some(username), ..empty },
-            wire::Decision::Basic { authorization } => Self { basic: Some(authorization), ..empty },
-            wire::Decision::Reply(reply) => {
-                Self { status: reply.status, headers: reply.headers, body: reply.body, ..empty }
-            }
-        }
+        Self(decision)
     }
 }

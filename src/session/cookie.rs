@@ -18,27 +18,13 @@ impl CookieRules {
     /// fixation, login CSRF). Only `__Host-`, which needs the path `/`, keeps out a sibling host as well, which sets `Domain` to what
     /// both have in common; and no prefix knows ports. What is planted nevertheless, `CookieValue::agree` has to bear.
     pub fn new(base: &str, secure: bool, fixed: bool) -> Self {
-        let name = match (secure && fixed, base.is_empty()) {
-            (true, true) => "__Host-mlflow_oidc",
-            (true, false) => "__Secure-mlflow_oidc",
-            (false, _) => "mlflow_oidc",
-        };
+        let name = name(base, secure && fixed);
         Self { name, path: format!("{base}/"), secure }
     }
 
     /// The name.
     pub fn name(&self) -> &'static str {
         self.name
-    }
-
-    /// Every value that the browser sends under our name, in order; more than one is possible and none is trusted.
-    pub fn values<'h>(&self, header: &'h str) -> impl Iterator<Item = &'h str> {
-        let name = self.name;
-        header
-            .split(';')
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(move |(found, _)| *found == name)
-            .map(|(_, value)| value)
     }
 
     /// `Set-Cookie` that keeps `value` for `seconds`.
@@ -62,4 +48,22 @@ impl CookieRules {
             .build()
             .to_string()
     }
+}
+
+/// The name of the cookie: with the prefix that a fixed https address allows.
+pub fn name(base: &str, prefixed: bool) -> &'static str {
+    match (prefixed, base.is_empty()) {
+        (true, true) => "__Host-mlflow_oidc",
+        (true, false) => "__Secure-mlflow_oidc",
+        (false, _) => "mlflow_oidc",
+    }
+}
+
+/// Every value of that name in a `Cookie` header, in order; more than one is possible and none is trusted.
+pub fn values<'h>(header: &'h str, name: &'static str) -> impl Iterator<Item = &'h str> {
+    header
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(move |(found, _)| *found == name)
+        .map(|(_, value)| value)
 }

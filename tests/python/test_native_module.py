@@ -5,6 +5,7 @@ import os
 import subprocess
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,11 +26,13 @@ class NoUsers:
         return None
 
 
-def parts(
+def request(
     path: str = "/api/2.0/mlflow/experiments/search", authorization: str | None = None, loop: bool = False
-):
-    line = ("POST", path, "", "http", "127.0.0.1:5000")
-    return (line, (authorization, None, None, None, None, None, None), None, loop)
+) -> tuple[str, str, dict[str, Any], str | None, bool]:
+    environ = {"wsgi.url_scheme": "http", "HTTP_HOST": "127.0.0.1:5000"}
+    if authorization is not None:
+        environ["HTTP_AUTHORIZATION"] = authorization
+    return ("POST", path, environ, None, loop)
 
 
 def make_engine(folder: Path, ini: list[tuple[str, str]] = ISSUER) -> Engine:
@@ -64,28 +67,34 @@ def test_importing_the_shim_starts_no_thread_and_does_not_import_mlflow(version:
 
 
 def test_a_request_that_is_not_text_raises_before_anything_is_decided(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path)
     with pytest.raises(TypeError):
-        make_engine(tmp_path).decide(((1, 2, 3, 4, 5), (None,) * 7, None, False))  # type: ignore[arg-type]
+        engine.decide(1, "/", {}, None, False)  # type: ignore[arg-type]
+    # A header that cannot be read must not count as one that was not sent: the cookie would take its place.
+    with pytest.raises(TypeError):
+        engine.decide("GET", "/", {"HTTP_AUTHORIZATION": b"Bearer x"}, None, False)
+    with pytest.raises(UnicodeEncodeError):
+        engine.decide("GET", "/", {"HTTP_AUTHORIZATION": "Bearer \ud800"}, None, False)
 
 
 def test_a_broken_configuration_is_an_answer_and_names_every_fault(tmp_path: Path) -> None:
     decision = make_engine(
         tmp_path, [("issuer_url", "http://idp.example.com"), ("http_timeout", "x")]
-    ).decide(parts())
+    ).decide(*request())
     assert decision.status == 500
     for key in ("[oidc] issuer_url", "OIDC_CLIENT_ID", "[oidc] http_timeout"):
-        assert key in decision.body
+        assert key in decision.body.decode()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_gets_an_engine_of_its_own_and_leaves_the_parents_alone(tmp_path: Path) -> None:
     parent = make_engine(tmp_path)
-    assert parent.decide(parts()).status == 401
+    assert parent.decide(*request()).status == 401
     child = os.fork()
     if child == 0:
         parent.abandon()
         own = make_engine(tmp_path)
         # It builds threads and connections of its own.
-        os._exit(0 if own.decide(parts()).status == 401 and threads() > 1 else 1)
+        os._exit(0 if own.decide(*request()).status == 401 and threads() > 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert parent.decide(parts()).status == 401
+    assert parent.decide(*request()).status == 401

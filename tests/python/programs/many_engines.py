@@ -17,7 +17,10 @@ CONTROL = "/test/engine"
 
 
 class _Broken:
-    def decide(self, parts):
+    def recall(self, *request):
+        return None
+
+    def decide(self, *request):
         raise RuntimeError("broken on demand")
 
     def abandon(self):

@@ -17,16 +17,21 @@ class Engines:
     `arguments` are those of a server beside the ones that are given here.
     """
 
-    def __init__(self, make: MakeServer, version: str, issuer: str, **arguments: Any) -> None:
+    def __init__(
+        self,
+        make: MakeServer,
+        version: str,
+        issuer: str,
+        function: str = "many_engines:authenticate_request",
+        **arguments: Any,
+    ) -> None:
         settings = settings_for(
             issuer,
             PYTHONPATH=str(venvs.PROGRAMS),
             # MLflow's own guard of the Host header would answer before we are asked.
             MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE="true",
         )
-        self.server: MlflowServer = make(
-            version, issuer, settings=settings, function="many_engines:authenticate_request", **arguments
-        )
+        self.server: MlflowServer = make(version, issuer, settings=settings, function=function, **arguments)
         # What a broken engine raises is meant to be logged as a fault of ours.
         self.server.excused.add("RuntimeError: broken on demand")
 

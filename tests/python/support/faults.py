@@ -27,6 +27,16 @@ def hang(exchange: Exchange) -> None:
     exchange.hold()
 
 
+def slow(seconds: float, provider: MisbehavingProvider) -> Fault:
+    """The good answer, so late that whoever waits for it with a thread has one less for others."""
+
+    def late(exchange: Exchange) -> None:
+        time.sleep(seconds)
+        provider.answer_well(exchange)
+
+    return late
+
+
 def drip_of_the_head(exchange: Exchange) -> None:
     _drip(exchange, OK + b"X: " + b"x" * PATIENCE)
 

@@ -139,6 +139,7 @@ class MisbehavingProvider:
         self._listener = Listener(self._serve, context)
         self.issuer = f"{'https' if context else 'http'}://127.0.0.1:{self._listener.port}"
         self.key = tokens.Key.rsa()
+        self.older_keys: list[tokens.Key] = []
         self.faults: dict[str, Fault] = {}
         # Members of the metadata that are not as they are by default.
         self.metadata: dict[str, Any] = {}
@@ -176,6 +177,11 @@ class MisbehavingProvider:
     def mend(self) -> None:
         self.faults.clear()
         self.metadata.clear()
+
+    def rotate(self) -> None:
+        """Signs with a new key from here on; the ones before it are still published."""
+        self.older_keys.append(self.key)
+        self.key = tokens.Key.rsa()
 
     def bearer(self, subject: str = "alice", **changes: Any) -> str:
         return self.key.token(tokens.bearer_claims(self.issuer, subject, CLIENT_ID, **changes))
@@ -232,7 +238,7 @@ class MisbehavingProvider:
         return "200 OK", {**document, **self.metadata}
 
     def _keys(self, _: Exchange) -> Answer:
-        return "200 OK", {"keys": [self.key.public_jwk()]}
+        return "200 OK", {"keys": [key.public_jwk() for key in (self.key, *self.older_keys)]}
 
     def _exchange_code(self, exchange: Exchange) -> Answer:
         """As a provider does it: the client proves itself, and a code is good for once."""

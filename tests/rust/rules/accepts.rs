@@ -303,7 +303,7 @@ fn good_bearers_get_in_and_get_no_cookie() {
         let world = draft.world();
         let answered = Ask::get("/api/2.0/mlflow/runs/get").bearer(&draft.token()).of(&world);
         assert!(
-            matches!(&answered.0, mlflow_oidc::app::wire::Decision::Allow { username: found } if found == username),
+            matches!(&answered.0, mlflow_oidc::app::wire::Decision::Allow { username: found } if **found == **username),
             "{name}: {:?}",
             answered.0
         );

@@ -24,7 +24,7 @@ fn ask(world: &World, ask: Ask) -> Result<String, (u16, String)> {
     let now = world.refresher.waited.load(Ordering::SeqCst) + world.clerk.waited.load(Ordering::SeqCst);
     assert_eq!(now, waited, "a thread was waited for");
     match answered.0 {
-        mlflow_oidc::app::wire::Decision::Allow { username } => Ok(username),
+        mlflow_oidc::app::wire::Decision::Allow { username } => Ok(username.to_string()),
         _ => Err(answered.refusal()),
     }
 }

@@ -270,13 +270,21 @@ fn a_key_that_nobody_should_have_is_not_used() {
 }
 
 #[test]
-fn a_key_off_its_curve_verifies_nothing() {
+fn a_key_off_its_curve_is_not_used() {
     for subject in [Subject::new(Algorithm::ES256), Subject::new(Algorithm::ES384)] {
         let token = subject.signed(&subject.header, &subject.payload);
         let (x, y) = (subject.key()["x"].clone(), subject.key()["y"].clone());
         for (x, y) in [(y.clone(), x.clone()), (x.clone(), x.clone()), (y.clone(), y.clone())] {
-            let found = judge(&token, &[subject.key_with(json!({"x": x, "y": y}))]).unwrap_err();
-            assert_eq!(found.code, Code::TokenSignature, "{}", subject.algorithm);
+            let off = subject.key_with(json!({"x": x, "y": y}));
+            let found = judge(&token, std::slice::from_ref(&off)).unwrap_err();
+            assert_eq!(
+                (found.code, found.expected.as_ref()),
+                (Code::ProviderAnswer, "a key that can verify signatures"),
+                "{}",
+                subject.algorithm
+            );
+            // It takes no other key of the set down with it.
+            assert!(judge(&token, &[off, subject.key()]).is_ok(), "{}", subject.algorithm);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub fn ask(world: &World, token: &str) -> (u16, String) {
     let answered = Ask::get("/api/x").bearer(token).of(world);
     match answered.0 {
-        mlflow_oidc::app::wire::Decision::Allow { username } => (200, username),
+        mlflow_oidc::app::wire::Decision::Allow { username } => (200, username.to_string()),
         _ => answered.refusal(),
     }
 }
@@ -110,6 +110,33 @@ fn forged_names_cannot_keep_a_new_key_out() {
         world.clock.forward(1);
         seconds += 1;
     }
+}
+
+/// The code is spent by then: a login that is told to come again is lost.
+#[test]
+fn forged_names_cannot_cost_a_login_that_brings_a_new_key() {
+    let world = World::new();
+    assert_eq!(ask(&world, &Draft::bearer().token()), alice());
+    let mut forged = Draft::bearer();
+    forged.signed(Signer::Fixed(vec![1; 256]), "RS256", "forged");
+    ask(&world, &forged.token());
+    let mut id_token = Draft::id_token();
+    id_token.signed(Signer::RsaOther, "RS256", "new");
+    // Somebody who knows the name beforehand has it proven absent.
+    ask(&world, &Draft::bearer().signed(Signer::RsaOther, "RS256", "new").token());
+    let mut set = keys();
+    set["keys"].as_array_mut().unwrap().push(jwk(&Signer::RsaOther, "new"));
+    world.provider.change(|script| script.keys = ok(&set));
+    Browser::signed_in(&world, id_token);
+    // A key that the provider does not publish is its own fault, and asked for a few times at most.
+    let before = world.provider.count("/keys");
+    let mut unpublished = Draft::id_token();
+    unpublished.signed(Signer::RsaOther, "RS256", "never");
+    let mut browser = Browser::default();
+    let asked = browser.begin(&world, "/");
+    let outcome = browser.come_back(&world, &asked, &mut unpublished).outcome();
+    assert_eq!(outcome, (502, "token_key_unknown".to_owned()));
+    assert!(world.provider.count("/keys") - before <= 2);
 }
 
 #[test]

@@ -99,9 +99,20 @@ impl Ask {
         Self { on_event_loop: true, ..self }
     }
 
-    /// Lets the engine decide.
+    /// Lets the engine decide. What memory alone says must be what is said after looking, whatever is asked.
     pub fn of(&self, world: &World) -> Answered {
-        self.held(world.app.decide(&self.request()))
+        let request = self.request();
+        let recalled = world.app.recall(&request);
+        let decided = world.app.decide(&request);
+        if let Some(username) = recalled {
+            assert_eq!(decided, Decision::Allow { username }, "let in by memory: {self:?}");
+        }
+        self.held(decided)
+    }
+
+    /// Who it is, if memory alone can tell.
+    pub fn recalled_by(&self, world: &World) -> Option<String> {
+        world.app.recall(&self.request()).map(|username| username.to_string())
     }
 
     /// Asks a server whose settings are wrong.
@@ -121,7 +132,8 @@ impl Ask {
         Answered(decision)
     }
 
-    fn request(&self) -> Request<'_> {
+    /// The request as the engine is asked.
+    pub fn request(&self) -> Request<'_> {
         Request {
             method: &self.method,
             path: &self.path,

@@ -117,11 +117,16 @@ impl Background for Rounds {
 
 /// The lines of the log.
 #[derive(Default)]
-pub struct Lines(Mutex<Vec<(Level, String)>>);
+pub struct Lines(Mutex<Vec<(Level, String)>>, AtomicBool);
 
 impl Lines {
     pub fn all(&self) -> Vec<(Level, String)> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// From now on nobody reads what is only for looking closely.
+    pub fn without_debug(&self) {
+        self.1.store(true, Ordering::SeqCst);
     }
 
     pub fn text(&self) -> String {
@@ -130,6 +135,10 @@ impl Lines {
 }
 
 impl Log for Lines {
+    fn is_read(&self, level: Level) -> bool {
+        level != Level::Debug || !self.1.load(Ordering::SeqCst)
+    }
+
     fn log(&self, level: Level, line: &str) {
         self.0.lock().unwrap().push((level, line.to_owned()));
     }
