@@ -130,7 +130,7 @@ impl Engine {
 
     /// How long MLflow's own look-ups may be remembered, in seconds; 0 is not at all, and so is a faulty configuration.
     fn permission_cache_seconds(&self, py: Python<'_>) -> i64 {
-        self.outside(py, |built| built.map_or(0, |app| app.permission_cache_seconds())).unwrap_or(0)
+        self.outside(py, false, |built| built.map_or(0, |app| app.permission_cache_seconds())).unwrap_or(0)
     }
 
     /// Leaves this engine alone for ever: for the child of a fork, which has none of its threads, and whose closing of
@@ -145,15 +145,20 @@ impl Engine {
 impl Engine {
     /// The one place where the GIL is let go; `work` touches no Python object. Ports that need Python attach by
     /// themselves. `None` is a panic.
+    ///
+    /// On the event loop it is kept. Nothing is waited for there, and the longest piece of work is a signature (50 µs); but
+    /// whoever lets the GIL go may wait a switch interval (5 ms) to have it again, and everybody on the loop with them. Only
+    /// while the engine is being built it has to go: the thread that builds it may want to write to the log.
     fn outside<T: Send>(
         &self,
         py: Python<'_>,
+        on_event_loop: bool,
         work: impl FnOnce(Result<&Arc<App>, &Vec<Fault>>) -> T + Send,
     ) -> Option<T> {
+        let work =
+            || catch_unwind(AssertUnwindSafe(|| work(self.built.get_or_init(|| self.build()).as_ref()))).ok();
         self.log.hold();
-        let done = py.detach(|| {
-            catch_unwind(AssertUnwindSafe(|| work(self.built.get_or_init(|| self.build()).as_ref()))).ok()
-        });
+        let done = if on_event_loop && self.built.get().is_some() { work() } else { py.detach(work) };
         self.log.write(py);
         done
     }
@@ -165,7 +170,7 @@ impl Engine {
         decide: impl FnOnce(&App) -> wire::Decision + Send,
     ) -> Decision {
         self.log.look(py);
-        let decided = self.outside(py, |built| match built {
+        let decided = self.outside(py, request.on_event_loop, |built| match built {
             Ok(app) => decide(app),
             Err(faults) => wire::Decision::Reply(answer::misconfigured(request, faults)),
         });
