@@ -125,8 +125,11 @@ impl Store for MemoryStore {
         let mut rows = self.rows("note", Patience::Wait)?;
         for known in &mut rows.identities {
             if known.issuer == row.issuer && known.subject == row.subject {
-                let username = known.username.clone();
-                *known = IdentityRow { username, ..row.clone() };
+                let newest = if known.told_at > row.told_at { known.clone() } else { row.clone() };
+                known.user_id = row.user_id;
+                known.made_here = row.made_here;
+                known.groups = newest.groups;
+                known.told_at = newest.told_at;
             }
         }
         Ok(())
