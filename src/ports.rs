@@ -145,7 +145,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `StoreFault`.
     fn bind(&self, row: &IdentityRow) -> Result<Bound, StoreFault>;
-    /// Notes what may change: `user_id`, `groups`, `told_at` and `made_here`.
+    /// Notes what may change: `user_id`, `made_here`, and `groups` with `told_at` unless newer ones have been noted meanwhile.
     ///
     /// # Errors
     /// `StoreFault`.

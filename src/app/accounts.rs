@@ -1,6 +1,6 @@
 //! From an identity to a row of MLflow's `users`: binding, making, the admin flag, and taking it back.
 
-use super::users::{forget, prepared, remember};
+use super::users::{forget, forgotten, prepared, remember};
 use super::{Admitted, App};
 use crate::error::{Code, Error, Result, quote};
 use crate::identity::{Identity, Statement};
@@ -29,6 +29,7 @@ pub fn standing<'a>(statement: &'a Statement, row: Option<&'a IdentityRow>) -> O
 pub fn settle(app: &App, statement: &Statement) -> Result<Admitted> {
     prepared(app, false)?;
     let identity = &statement.identity;
+    let before_reading = forgotten(app);
     let known = app.world.store.identity(&identity.issuer, &identity.subject, Patience::Wait)?;
     let groups = standing(statement, known.as_ref());
     if let Err(refusal) = app.config.rules.admit(groups) {
@@ -63,7 +64,7 @@ pub fn settle(app: &App, statement: &Statement) -> Result<Admitted> {
     if row != before {
         app.world.store.note(&row)?;
     }
-    Ok(remember(app, statement, row))
+    Ok(remember(app, statement, row, before_reading))
 }
 
 /// Notes that the account of an identity is gone and another one has its name.
@@ -91,6 +92,8 @@ fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<(
     let before = row.clone();
     take_note(statement, &mut row);
     if row == before {
+        // Another worker may have noted it, and this one not have heard of it.
+        forget(app, &row);
         return Ok(());
     }
     if let Some(user) = app.world.users.find(&row.username, Patience::Wait)?

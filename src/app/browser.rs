@@ -23,6 +23,8 @@ pub struct Sessions {
     /// Rows read before the last time that all were forgotten count no more. Emptying the memory instead would hold its locks for
     /// as long as a hundred thousand sessions take, with the event loop waiting.
     generation: AtomicU64,
+    /// How many sessions have been forgotten one by one.
+    forgotten: AtomicU64,
 }
 
 /// A session and whose it is.
@@ -38,7 +40,12 @@ pub struct Session {
 
 impl Sessions {
     pub fn new() -> Self {
-        Self { read: Cache::new(REMEMBERED), opened: Cache::new(REMEMBERED), generation: AtomicU64::new(0) }
+        Self {
+            read: Cache::new(REMEMBERED),
+            opened: Cache::new(REMEMBERED),
+            generation: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+        }
     }
 
     /// Forgets all of them: the next request of each reads its row again.
@@ -48,7 +55,18 @@ impl Sessions {
 
     /// Forgets a session that has ended.
     pub fn forget(&self, hash: &[u8; 32]) {
+        // Counted first: whoever has read the row before and remembers it after this line takes it out again.
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.read.remove(hash);
+    }
+
+    /// Remembers a session, unless any was forgotten since its row was read: a page that polls has a request under way
+    /// while its person signs out.
+    fn remember(&self, hash: [u8; 32], session: Arc<Session>, forgotten: u64) {
+        self.read.insert(hash, session);
+        if self.forgotten.load(Ordering::SeqCst) != forgotten {
+            self.read.remove(&hash);
+        }
     }
 
     /// A session whose row was read lately.
@@ -116,6 +134,7 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
     users::prepared(app, on_event_loop)?;
     // Taken before the row is read: what is forgotten meanwhile is forgotten.
     let generation = app.sessions.generation();
+    let forgotten = app.sessions.forgotten.load(Ordering::SeqCst);
     let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
     let Some((row, identity)) = app.world.store.session(&hash, patience)? else {
         app.sessions.forget(&hash);
@@ -138,7 +157,7 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
     let username = identity.username.as_str().into();
     let admissible = app.config.rules.admit(identity.groups.as_deref()).is_ok();
     let session = Arc::new(Session { row, identity, username, admissible, read_at: now, generation });
-    app.sessions.read.insert(hash, Arc::clone(&session));
+    app.sessions.remember(hash, Arc::clone(&session), forgotten);
     Ok(session)
 }
 

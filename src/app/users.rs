@@ -6,7 +6,7 @@ use crate::identity::{Identity, Person, Statement, person};
 use crate::ports::{IdentityRow, Level, Patience, StoreFault};
 use quick_cache::sync::Cache;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct People {
     refused: Cache<Person, Arc<Refused>>,
     errands: Mutex<VecDeque<Statement>>,
     prepared: AtomicBool,
+    /// How many people have been forgotten.
+    forgotten: AtomicU64,
 }
 
 struct Refused {
@@ -58,6 +60,7 @@ impl People {
             refused: Cache::new(REFUSALS),
             errands: Mutex::new(VecDeque::new()),
             prepared: AtomicBool::new(false),
+            forgotten: AtomicU64::new(0),
         }
     }
 }
@@ -120,6 +123,7 @@ pub fn admit(app: &App, statement: &Statement, on_event_loop: bool) -> Result<Ad
 fn admit_without_waiting(app: &App, statement: &Statement) -> Result<Admitted> {
     let identity = &statement.identity;
     if app.people.prepared.load(Ordering::Acquire) {
+        let forgotten = forgotten(app);
         match app.world.store.identity(&identity.issuer, &identity.subject, Patience::Now) {
             // Bound, and MLflow's row is there: its flag was written before these groups were noted.
             Ok(Some(row)) if row.user_id != 0 => {
@@ -131,7 +135,7 @@ fn admit_without_waiting(app: &App, statement: &Statement) -> Result<Admitted> {
                     if is_newer(statement, row.told_at) {
                         send_errand(app, statement.clone());
                     }
-                    return Ok(remember(app, statement, row));
+                    return Ok(remember(app, statement, row, forgotten));
                 }
             }
             // A stranger who may not come in leaves nothing to write.
@@ -215,8 +219,13 @@ pub fn prepared(app: &App, on_event_loop: bool) -> Result<()> {
     Err(StoreFault::Busy.into())
 }
 
-/// Remembers what stands in the rows about somebody who is let in.
-pub fn remember(app: &App, statement: &Statement, row: IdentityRow) -> Admitted {
+/// How many people have been forgotten so far; to be asked before their rows are read.
+pub fn forgotten(app: &App) -> u64 {
+    app.people.forgotten.load(Ordering::SeqCst)
+}
+
+/// Remembers what stands in the rows about somebody who is let in, unless anybody was forgotten since they were read.
+pub fn remember(app: &App, statement: &Statement, row: IdentityRow, before: u64) -> Admitted {
     let identity = &statement.identity;
     let username: Arc<str> = row.username.into();
     let seen = Seen {
@@ -227,12 +236,18 @@ pub fn remember(app: &App, statement: &Statement, row: IdentityRow) -> Admitted 
         told_at: row.told_at,
         checked_at: app.now(),
     };
-    app.people.seen.insert(person(&row.issuer, &row.subject), Arc::new(seen));
+    let person = person(&row.issuer, &row.subject);
+    app.people.seen.insert(person, Arc::new(seen));
+    if forgotten(app) != before {
+        app.people.seen.remove(&person);
+    }
     Admitted { identity: Arc::clone(identity), username }
 }
 
 /// Forgets it.
 pub fn forget(app: &App, row: &IdentityRow) {
+    // Counted first: whoever has read the rows before and remembers them after this line takes them out again.
+    app.people.forgotten.fetch_add(1, Ordering::SeqCst);
     app.people.seen.remove(&person(&row.issuer, &row.subject));
 }
 

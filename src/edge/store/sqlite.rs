@@ -223,7 +223,9 @@ impl Store for SqliteStore {
     fn note(&self, row: &IdentityRow) -> Result<(), StoreFault> {
         self.with(Patience::Wait, |connection| {
             connection.execute(
-                "UPDATE oidc_identities SET user_id = ?3, groups = ?4, told_at = ?5, made_here = ?6
+                // A newer statement may have been noted since the row was read.
+                "UPDATE oidc_identities SET user_id = ?3, made_here = ?6,
+                 groups = CASE WHEN told_at > ?5 THEN groups ELSE ?4 END, told_at = max(told_at, ?5)
                  WHERE issuer = ?1 AND subject = ?2",
                 params![row.issuer, row.subject, row.user_id, groups_text(row), row.told_at, row.made_here],
             )

@@ -200,6 +200,16 @@ pub fn what_may_change_is_noted_and_the_name_is_not(opener: &dyn Opener) {
     assert_eq!(store.identity("i", "nobody", Patience::Wait).unwrap(), None, "nobody is made by a note");
 }
 
+pub fn an_older_statement_is_not_noted_over_a_newer_one(opener: &dyn Opener) {
+    let store = ready(opener);
+    bound(&*store, &identity("i", "alice", "alice"));
+    let newest = IdentityRow { groups: Some(Vec::new()), told_at: 78, ..identity("i", "alice", "alice") };
+    store.note(&newest).unwrap();
+    store.note(&IdentityRow { user_id: 77, told_at: 77, ..identity("i", "alice", "alice") }).unwrap();
+    let expected = IdentityRow { user_id: 77, ..newest };
+    assert_eq!(store.identity("i", "alice", Patience::Wait).unwrap(), Some(expected));
+}
+
 pub fn a_session_is_added_read_and_removed_once(opener: &dyn Opener) {
     let store = ready(opener);
     let alice = identity("i", "alice", "alice");

@@ -30,6 +30,7 @@ conformance! { file;
     a_race_for_one_name_has_one_winner
     a_race_of_one_subject_has_one_row_and_no_loser
     what_may_change_is_noted_and_the_name_is_not
+    an_older_statement_is_not_noted_over_a_newer_one
     a_session_is_added_read_and_removed_once
     a_session_is_removed_by_one_of_many
     the_provider_ends_sessions_by_its_own_names

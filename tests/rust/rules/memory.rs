@@ -4,6 +4,7 @@
 
 use crate::support::{Ask, Browser, Draft, NOW, Signer, World, jwk, ok};
 use serde_json::json;
+use std::sync::Arc;
 
 const PATH: &str = "/api/2.0/mlflow/experiments/get";
 const ALICE: Option<&str> = Some("alice@example.com");
@@ -126,4 +127,68 @@ fn what_has_rules_of_its_own_is_not_told_from_memory() {
     }
     let own = Ask::post(PATH).fetch_site("same-origin").origin("http://localhost:5000");
     assert_eq!(own.cookie(cookie).recalled_by(&world).as_deref(), ALICE, "a change by our own page");
+}
+
+/// The attack is patience: a page that polls has a request under way in another thread while its person signs out.
+#[test]
+fn a_session_that_is_signed_out_while_its_row_is_read_is_not_remembered() {
+    let world = World::new();
+    let ask = remembered_session(&world);
+    world.clock.forward(5);
+    let (app, out) =
+        (Arc::clone(&world.app), Ask::post("/oidc/logout").cookie(ask.request().cookie.unwrap()));
+    world.store.meanwhile(move || {
+        app.decide(&out.request());
+    });
+    world.app.decide(&ask.request());
+    assert!(world.store.sessions().is_empty(), "signed out");
+    assert_eq!(ask.recalled_by(&world), None);
+    assert_eq!(ask.of(&world).code(), "session_ended");
+}
+
+#[test]
+fn a_lost_membership_that_is_told_while_the_row_is_read_is_not_undone() {
+    let world = World::new();
+    let first = Ask::get(PATH).bearer(&Draft::bearer().set("iat", NOW - 50).token());
+    assert_eq!(first.of(&world).username(), "alice@example.com");
+    world.clock.forward(5);
+    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW).token());
+    let app = Arc::clone(&world.app);
+    world.store.meanwhile(move || {
+        app.decide(&lost.request());
+    });
+    let between = Ask::get(PATH).bearer(&Draft::bearer().set("iat", NOW - 20).token());
+    world.app.decide(&between.request());
+    assert_eq!(world.store.identities()[0].groups.as_deref(), Some([].as_slice()), "the newest word counts");
+    assert_eq!(between.recalled_by(&world), None);
+}
+
+#[test]
+fn what_is_remembered_of_a_person_while_they_are_turned_away_is_forgotten() {
+    let world = World::new();
+    let token = Draft::bearer().set("iat", NOW - 50).token();
+    let ask = Ask::get(PATH).bearer(&token);
+    assert_eq!(ask.of(&world).username(), "alice@example.com");
+    world.clock.forward(5);
+    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW).token());
+    let app = Arc::clone(&world.app);
+    world.store.meanwhile(move || {
+        app.decide(&lost.request());
+    });
+    world.app.decide(&ask.request());
+    assert_eq!(ask.recalled_by(&world), None);
+    assert_eq!(ask.of(&world).code(), "group_required");
+}
+
+#[test]
+fn a_lost_membership_counts_at_once_where_it_is_told_though_another_worker_has_noted_it() {
+    let world = World::new();
+    let other = world.beside(&[]);
+    let ask = Ask::get(PATH).bearer(&Draft::bearer().set("iat", NOW - 50).token());
+    assert_eq!(ask.of(&world).username(), "alice@example.com");
+    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW).token());
+    assert_eq!(lost.of(&other).code(), "group_required");
+    assert_eq!(lost.of(&world).code(), "group_required");
+    assert_eq!(ask.recalled_by(&world), None);
+    assert_eq!(ask.of(&world).code(), "group_required");
 }

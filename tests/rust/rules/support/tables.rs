@@ -30,7 +30,11 @@ pub struct MemoryStore {
     /// Every call that may wait for a lock.
     pub patient: Asked,
     fault: Mutex<Option<StoreFault>>,
+    meanwhile: Mutex<Option<Meanwhile>>,
 }
+
+/// What another thread does between the reading of a row and its use.
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct Rows {
@@ -42,6 +46,18 @@ impl MemoryStore {
     /// From now on every call meets this fault, or none.
     pub fn fail(&self, fault: Option<StoreFault>) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// The next time that a row is read, another thread does this before it is used.
+    pub fn meanwhile(&self, event: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(event));
+    }
+
+    fn let_others_go_first(&self) {
+        let event = self.meanwhile.lock().unwrap().take();
+        if let Some(event) = event {
+            event();
+        }
     }
 
     pub fn identities(&self) -> Vec<IdentityRow> {
@@ -76,7 +92,11 @@ impl Store for MemoryStore {
         patience: Patience,
     ) -> Result<Option<IdentityRow>, StoreFault> {
         let rows = self.rows("identity", patience)?;
-        Ok(rows.identities.iter().find(|row| row.issuer == issuer && row.subject == subject).cloned())
+        let found =
+            rows.identities.iter().find(|row| row.issuer == issuer && row.subject == subject).cloned();
+        drop(rows);
+        self.let_others_go_first();
+        Ok(found)
     }
 
     fn identity_of_user(
@@ -105,8 +125,11 @@ impl Store for MemoryStore {
         let mut rows = self.rows("note", Patience::Wait)?;
         for known in &mut rows.identities {
             if known.issuer == row.issuer && known.subject == row.subject {
-                let username = known.username.clone();
-                *known = IdentityRow { username, ..row.clone() };
+                let newest = if known.told_at > row.told_at { known.clone() } else { row.clone() };
+                known.user_id = row.user_id;
+                known.made_here = row.made_here;
+                known.groups = newest.groups;
+                known.told_at = newest.told_at;
             }
         }
         Ok(())
@@ -127,7 +150,10 @@ impl Store for MemoryStore {
         let rows = self.rows("session", patience)?;
         let Some(session) = rows.sessions.iter().find(|row| &row.id_hash == id_hash) else { return Ok(None) };
         let owner = |row: &&IdentityRow| row.issuer == session.issuer && row.subject == session.subject;
-        Ok(rows.identities.iter().find(owner).map(|identity| (session.clone(), identity.clone())))
+        let found = rows.identities.iter().find(owner).map(|identity| (session.clone(), identity.clone()));
+        drop(rows);
+        self.let_others_go_first();
+        Ok(found)
     }
 
     fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault> {
