@@ -10,6 +10,11 @@ use crate::ports::{Bound, IdentityRow, Level, Patience, StoreFault, UserRow};
 /// password answers no at once, whatever the password, and costs no hashing.
 pub const NO_PASSWORD: &str = "oidc:no-password:mlflow-oidc";
 
+/// How often the rows are looked at again after rights were written. Groups and flag stand in two databases: somebody with a newer
+/// or older token, in another thread or worker, may have read one of them before and write the other one after. Whoever writes looks
+/// again, so the last one to look sees what all others wrote.
+const AGAIN: usize = 3;
+
 /// The groups that count: those of the newest statement of the provider.
 ///
 /// A token of yesterday that is still valid must not undo what the provider said today.
@@ -28,6 +33,23 @@ pub fn standing<'a>(statement: &'a Statement, row: Option<&'a IdentityRow>) -> O
 /// `groups_missing`, `group_required`, `username_taken`, `account_protected`, `database_unavailable`.
 pub fn settle(app: &App, statement: &Statement) -> Result<Admitted> {
     prepared(app, false)?;
+    let mut done = write(app, statement)?;
+    for _ in 0..AGAIN {
+        if !done.rights_changed {
+            break;
+        }
+        done = write(app, statement)?;
+    }
+    Ok(done.admitted)
+}
+
+struct Written {
+    admitted: Admitted,
+    /// Whether groups or flag were written.
+    rights_changed: bool,
+}
+
+fn write(app: &App, statement: &Statement) -> Result<Written> {
     let identity = &statement.identity;
     let before_reading = forgotten(app);
     let known = app.world.store.identity(&identity.issuer, &identity.subject, Patience::Wait)?;
@@ -59,12 +81,13 @@ pub fn settle(app: &App, statement: &Statement) -> Result<Admitted> {
         row.user_id = user.id;
         row.made_here = is_ours(&user);
     }
-    follow_admin(app, &row, &user, wanted)?;
+    let flag_written = follow_admin(app, &row, &user, wanted)?;
     take_note(statement, &mut row);
     if row != before {
         app.world.store.note(&row)?;
     }
-    Ok(remember(app, statement, row, before_reading))
+    let rights_changed = flag_written || row.groups != before.groups;
+    Ok(Written { admitted: remember(app, statement, row, before_reading), rights_changed })
 }
 
 /// Notes that the account of an identity is gone and another one has its name.
@@ -191,9 +214,9 @@ fn may_demote(app: &App, row: &IdentityRow) -> bool {
     row.made_here && app.config.admin_username.as_ref() != Some(&row.username)
 }
 
-/// Writes the admin flag where it differs.
-fn follow_admin(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<bool>) -> Result<()> {
-    let Some(wanted) = wanted.filter(|wanted| *wanted != user.is_admin) else { return Ok(()) };
+/// Writes the admin flag where it differs, and says whether it did.
+fn follow_admin(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<bool>) -> Result<bool> {
+    let Some(wanted) = wanted.filter(|wanted| *wanted != user.is_admin) else { return Ok(false) };
     if !wanted && !may_demote(app, row) {
         return Err(Error::new(
             Code::AccountProtected,
@@ -203,5 +226,5 @@ fn follow_admin(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<boo
     }
     app.world.users.set_admin(&row.username, wanted)?;
     app.log(Level::Info, &format!("the MLflow user {} is an administrator: {wanted}", quote(&row.username)));
-    Ok(())
+    Ok(true)
 }

@@ -243,3 +243,17 @@ fn what_is_told_of_a_session_is_the_newest() {
     let json = browser.open(&world, "/oidc/session").json();
     assert_eq!((&json["is_admin"], &json["groups"]), (&json!(true), &json!(["MLFLOW_admin", "x"])));
 }
+
+#[test]
+fn an_older_token_does_not_give_the_flag_back_while_a_newer_one_takes_it() {
+    let world = World::new();
+    assert_eq!(token(100, &["MLFLOW_admin"]).of(&world).username(), ALICE);
+    world.clock.forward(5);
+    let (app, newest) = (std::sync::Arc::clone(&world.app), token(10, &["MLFLOW"]));
+    world.store.meanwhile(move || {
+        app.decide(&newest.request());
+    });
+    world.app.decide(&token(50, &["MLFLOW_admin"]).request());
+    assert_eq!(world.store.identities()[0].told_at, NOW - 10);
+    assert_eq!(world.users.is_admin(ALICE), Some(false));
+}
