@@ -236,8 +236,8 @@ pub enum Level {
 
 /// The log.
 pub trait Log: Send + Sync {
-    /// Whether anybody reads lines of that level: what nobody reads need not be written. It may be wrong for a second after
-    /// the level was changed.
+    /// Whether anybody reads lines of that level: what nobody reads need not be written. It may be as
+    /// old as the last request.
     fn is_read(&self, level: Level) -> bool;
     /// Writes one line. It holds no token and no secret; the callers see to that.
     fn log(&self, level: Level, line: &str);

@@ -7,6 +7,7 @@ not open these files (docs/architecture.md, "Where the rows are").
 import os
 import sqlite3
 import threading
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,8 @@ from urllib.parse import quote
 # ("How To Corrupt An SQLite Database File", section 2.6).
 _abandoned: list[sqlite3.Connection] = []
 _all: list["ReadOnly"] = []
+# Seconds after which it is looked whether another file has the name by now: a backup that was moved there.
+_LOOK = 5.0
 
 
 def plain_file(engine: Any) -> str | None:
@@ -27,7 +30,8 @@ def plain_file(engine: Any) -> str | None:
 class ReadOnly:
     """One connection, opened when first asked, for all threads of this process in turn.
 
-    ``lock`` is to be held while asking. It is held for microseconds, so that the event loop may wait for it.
+    ``lock`` is to be held while asking. Whoever has it waits for nothing but the interpreter's lock (0.2 ms,
+    the median with four busy threads), so that the event loop may wait for it.
     ``opened`` counts the connections: what one says of itself means nothing on the next.
     """
 
@@ -35,15 +39,22 @@ class ReadOnly:
         """Takes the absolute path of the file. Opens nothing yet."""
         self.lock = threading.Lock()
         self.opened = 0
-        self._address = f"file:{quote(path)}?mode=ro"
+        self._path = path
+        self._file: tuple[int, int] | None = None
+        self._look_at = 0.0
         self._connection: sqlite3.Connection | None = None
         _all.append(self)
 
     def ask(self, query: str, *values: str) -> list[Any]:
         """All rows of a query. Raises ``sqlite3.Error``: at once where another connection holds a lock."""
+        if self._connection is not None and time.monotonic() >= self._look_at:
+            self._look()
         if self._connection is None:
+            self._file = _identity(self._path)
+            self._look_at = time.monotonic() + _LOOK
+            address = f"file:{quote(self._path)}?mode=ro"
             self._connection = sqlite3.connect(
-                self._address, uri=True, timeout=0, isolation_level=None, check_same_thread=False
+                address, uri=True, timeout=0, isolation_level=None, check_same_thread=False
             )
             self.opened += 1
         try:
@@ -55,12 +66,27 @@ class ReadOnly:
                 self._connection = None
             raise
 
+    def _look(self) -> None:
+        # The connection stays with the file that it opened; once that has no name, its version never changes.
+        self._look_at = time.monotonic() + _LOOK
+        if self._connection is not None and _identity(self._path) != self._file:
+            self._connection.close()
+            self._connection = None
+
     def abandon(self) -> None:
         """In the child of a fork: another thread of the parent may have held the lock for ever."""
         if self._connection is not None:
             _abandoned.append(self._connection)
         self._connection = None
         self.lock = threading.Lock()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _after_fork() -> None:

@@ -27,7 +27,7 @@ struct Remembered {
     expires: i64,
     /// The key set that it was verified with.
     epoch: u64,
-    /// Whether its groups let anybody in.
+    /// Whether its groups let this person in.
     admissible: bool,
 }
 

@@ -17,8 +17,8 @@ const REMEMBERED: usize = 100_000;
 pub struct Sessions {
     /// Rows read lately, by the hash of the id.
     read: Cache<[u8; 32], Arc<Session>>,
-    /// The session that a cookie value holds, by the SHA-256 of the value as it was sent. What is sealed never changes its
-    /// meaning, so this says nothing of whether the session still lives.
+    /// The session that a cookie value holds, by the SHA-256 of the value as it was sent. A value means the same for ever;
+    /// whether the session still lives is the row's to say.
     opened: Cache<[u8; 32], [u8; 32]>,
     /// Rows read before the last time that all were forgotten count no more. Emptying the memory instead would hold its locks for
     /// as long as a hundred thousand sessions take, with the event loop waiting.
@@ -32,7 +32,7 @@ pub struct Session {
     pub row: SessionRow,
     pub identity: IdentityRow,
     username: Arc<str>,
-    /// Whether the groups let anybody in.
+    /// Whether the groups let this person in.
     admissible: bool,
     read_at: i64,
     generation: u64,

@@ -55,9 +55,13 @@ impl Refusals {
 
 /// Writes the line of a refusal.
 pub fn write(app: &App, request: &Request<'_>, error: &Error) {
-    let level = answer::level(error);
-    if app.world.log.is_read(level) && app.refusals.may_write(error.code, app.now()) {
-        app.log(level, &answer::log_line(request, error));
+    write_line(app, answer::level(error), error.code, || answer::log_line(request, error));
+}
+
+/// Writes a line about somebody who was refused, if one of that code may be written now.
+pub fn write_line(app: &App, level: Level, code: Code, line: impl FnOnce() -> String) {
+    if app.world.log.is_read(level) && app.refusals.may_write(code, app.now()) {
+        app.log(level, &line());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who is let in: from memory, from our own table on the event loop, else through [`super::accounts`].
 
-use super::{Admitted, App, accounts};
+use super::{Admitted, App, accounts, refusals};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::{Identity, Person, Statement, person};
 use crate::ports::{IdentityRow, Level, Patience, StoreFault};
@@ -190,7 +190,9 @@ pub fn attend(app: &App) -> Duration {
         let errand = app.people.errands.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(statement) = errand else { return IDLE };
         if let Err(error) = accounts::settle(app, &statement) {
-            app.log(Level::Warning, &format!("a user could not be written: {error}"));
+            refusals::write_line(app, Level::Warning, error.code, || {
+                format!("a user could not be written: {error}")
+            });
             // A database that does not answer is no refusal: the caller comes again and it is tried again.
             if error.party == Party::Caller {
                 let refused = Refused { error, at: app.now(), statement };

@@ -22,12 +22,12 @@ const REDIRECT_LIMIT: usize = 3;
 pub struct HttpTransport {
     certificates: Vec<Certificate>,
     timeout: Duration,
-    runtime: OnceLock<Result<Runtime, String>>,
+    runtime: OnceLock<Runtime>,
     /// By way of the proxy that the environment names, if it names one.
-    client: OnceLock<Result<Client, String>>,
+    client: OnceLock<Client>,
     /// For this machine itself. Plain http is allowed there because nothing leaves the machine; a proxy would be handed
     /// codes and the client secret.
-    direct: OnceLock<Result<Client, String>>,
+    direct: OnceLock<Client>,
 }
 
 impl HttpTransport {
@@ -52,30 +52,31 @@ impl HttpTransport {
 
     fn client(&self, stays_here: bool) -> Result<&Client, TransportFault> {
         let place = if stays_here { &self.direct } else { &self.client };
-        let built = place.get_or_init(|| {
-            let builder = Client::builder()
-                .user_agent(concat!("mlflow-oidc/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-                .redirect(within_the_origin())
-                .tls_certs_merge(self.certificates.clone());
-            let builder = if stays_here { builder.no_proxy() } else { builder };
-            builder.build().map_err(|error| innermost(&error))
-        });
-        built.as_ref().map_err(|reason| TransportFault(format!("no HTTP client: {reason}"), Cause::Silence))
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
+        let builder = Client::builder()
+            .user_agent(concat!("mlflow-oidc/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(within_the_origin())
+            .tls_certs_merge(self.certificates.clone());
+        let builder = if stays_here { builder.no_proxy() } else { builder };
+        // Only what could be built is kept: a machine that has no descriptor left now has one in a minute.
+        let client = builder.build().map_err(|error| not_built("HTTP client", &innermost(&error)))?;
+        Ok(place.get_or_init(|| client))
     }
 
     fn runtime(&self) -> Result<&Runtime, TransportFault> {
-        let built = self.runtime.get_or_init(|| {
-            Builder::new_multi_thread()
-                .worker_threads(1)
-                .thread_name("mlflow-oidc-http")
-                .enable_all()
-                .build()
-                .map_err(|error| error.to_string())
-        });
-        built
-            .as_ref()
-            .map_err(|reason| TransportFault(format!("no threads for HTTP: {reason}"), Cause::Silence))
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("mlflow-oidc-http")
+            .enable_all()
+            .build()
+            .map_err(|error| not_built("thread for HTTP", &error.to_string()))?;
+        Ok(self.runtime.get_or_init(|| runtime))
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportFault> {
@@ -129,6 +130,10 @@ impl Transport for HttpTransport {
     fn send(&self, request: &Request) -> Result<Response, TransportFault> {
         self.runtime()?.block_on(self.exchange(request))
     }
+}
+
+fn not_built(what: &str, reason: &str) -> TransportFault {
+    TransportFault(format!("no {what}: {reason}"), Cause::Silence)
 }
 
 /// A redirect elsewhere could hand a code and our secret to a stranger, or reach into the inner network.

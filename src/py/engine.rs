@@ -59,7 +59,8 @@ impl Engine {
         }
     }
 
-    /// Who a request is, where memory alone can tell; `None` sends the caller on to `decide`, which says the same.
+    /// Who a request is, where memory alone can tell; `None` sends the caller on to `decide`, which would
+    /// say the same of everybody who is found here.
     ///
     /// The interpreter's lock is kept: letting it go and waiting for it again costs more than the two or three looks into
     /// memory, and with busy neighbours up to a whole switch interval (5 ms). Nothing here waits for another lock.
@@ -146,9 +147,9 @@ impl Engine {
     /// The one place where the GIL is let go; `work` touches no Python object. Ports that need Python attach by
     /// themselves. `None` is a panic.
     ///
-    /// On the event loop it is kept. Nothing is waited for there, and the longest piece of work is a signature (50 µs); but
-    /// whoever lets the GIL go may wait a switch interval (5 ms) to have it again, and everybody on the loop with them. Only
-    /// while the engine is being built it has to go: the thread that builds it may want to write to the log.
+    /// On the event loop it is kept. Nothing is waited for there, and the longest pieces of work are a signature and the reading of a
+    /// row (50 to 300 µs); but whoever lets the GIL go may wait a switch interval (5 ms) to have it again, and everybody on the
+    /// loop with them. Only an engine that is not built lets it go: another thread may be building it.
     fn outside<T: Send>(
         &self,
         py: Python<'_>,

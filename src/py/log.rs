@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     /// The lines of the request that this thread decides, until it has the interpreter's lock again: asking for the lock for
-    /// each line means waiting for it several times.
+    /// each line means waiting for it several times. Their time in the log is the end of the decision.
     static HELD: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
 }
 

@@ -53,11 +53,13 @@ const TO_A_BEARER: &[Event] = &[
         world.clock.forward(-3600);
     }),
     ("a newer token has told other groups", |world| {
-        let newer = Draft::bearer().in_groups(&["MLFLOW", "new"]).set("iat", NOW).token();
+        world.clock.forward(1);
+        let newer = Draft::bearer().in_groups(&["MLFLOW", "new"]).set("iat", NOW + 1).token();
         assert_eq!(Ask::get(PATH).bearer(&newer).of(world).username(), "alice@example.com");
     }),
     ("a newer token has told that there are none", |world| {
-        let newer = Draft::bearer().in_groups(&[]).set("iat", NOW).token();
+        world.clock.forward(1);
+        let newer = Draft::bearer().in_groups(&[]).set("iat", NOW + 1).token();
         assert_eq!(Ask::get(PATH).bearer(&newer).of(world).code(), "group_required");
     }),
 ];
@@ -152,7 +154,7 @@ fn a_lost_membership_that_is_told_while_the_row_is_read_is_not_undone() {
     let first = Ask::get(PATH).bearer(&Draft::bearer().set("iat", NOW - 50).token());
     assert_eq!(first.of(&world).username(), "alice@example.com");
     world.clock.forward(5);
-    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW).token());
+    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW + 1).token());
     let app = Arc::clone(&world.app);
     world.store.meanwhile(move || {
         app.decide(&lost.request());
@@ -170,7 +172,7 @@ fn what_is_remembered_of_a_person_while_they_are_turned_away_is_forgotten() {
     let ask = Ask::get(PATH).bearer(&token);
     assert_eq!(ask.of(&world).username(), "alice@example.com");
     world.clock.forward(5);
-    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW).token());
+    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW + 1).token());
     let app = Arc::clone(&world.app);
     world.store.meanwhile(move || {
         app.decide(&lost.request());
@@ -186,7 +188,7 @@ fn a_lost_membership_counts_at_once_where_it_is_told_though_another_worker_has_n
     let other = world.beside(&[]);
     let ask = Ask::get(PATH).bearer(&Draft::bearer().set("iat", NOW - 50).token());
     assert_eq!(ask.of(&world).username(), "alice@example.com");
-    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW).token());
+    let lost = Ask::get(PATH).bearer(&Draft::bearer().in_groups(&[]).set("iat", NOW + 1).token());
     assert_eq!(lost.of(&other).code(), "group_required");
     assert_eq!(lost.of(&world).code(), "group_required");
     assert_eq!(ask.recalled_by(&world), None);
