@@ -48,12 +48,6 @@ def is_refused(answer: Any) -> None:
         raise Wrong(f"expected a 401, found {described(answer)}")
 
 
-def is_decided(answer: Any) -> None:
-    """A user, or nobody now: on the event loop nothing is waited for."""
-    if not isinstance(answer, Authorization) and answer.status_code not in (401, 503):
-        raise Wrong(f"expected an answer, found {described(answer)}")
-
-
 def described(answer: Any) -> str:
     if isinstance(answer, Response):
         return f"{answer.status} {answer.get_data(as_text=True)[:300]}"
@@ -85,12 +79,6 @@ class Requests:
 
     def bad_signature(self) -> Iterator[dict[str, Any]]:
         return self.fresh(lambda: keys.tampered(self.token()))
-
-    def unknown_kid(self) -> Iterator[dict[str, Any]]:
-        private, numbers = keys.generate("ES256", "").private, self._numbers
-        return self.fresh(
-            lambda: keys.Key(private, "ES256", f"unknown-{next(numbers)}").token(keys.claims(self._issuer))
-        )
 
     def expired(self) -> Iterator[dict[str, Any]]:
         return self.fresh(lambda: self.token(exp=1_700_000_000, iat=1_699_999_000))

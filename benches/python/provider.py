@@ -30,7 +30,6 @@ class Provider:
         self.asked: Counter[str] = Counter()
         self.subject = SUBJECT
         # Seconds before each answer, and for how long the keys are said to be good.
-        self.delay = 0.0
         self.keys_for = 3600
         self._codes: dict[str, dict[str, str]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -120,7 +119,6 @@ class Provider:
             def _serve(self, form: dict[str, str]) -> None:
                 parts = urlsplit(self.path)
                 provider.asked[parts.path] += 1
-                time.sleep(provider.delay)
                 status, content, headers = provider._answer(parts.path, _flat(parts.query), form)
                 body = (content if isinstance(content, str) else json.dumps(content)).encode()
                 self.send_response(status)

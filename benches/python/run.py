@@ -20,7 +20,6 @@ import served
 import startup
 import table
 import targets
-import waiting
 import wholes
 from children import Failed
 from provider import Provider
@@ -34,7 +33,6 @@ LAYERS = {
     "start": startup.measure,
     "whole": wholes.in_process,
     "http": served.measure,
-    "waiting": waiting.measure,
     "instructions": counted.measure,
 }
 

@@ -70,11 +70,6 @@ TARGETS = (
         1.8,
         at_least=True,
     ),
-    Target("while the provider hangs: the slowest request of others", "waiting: most", None, 500, unit="ms"),
-    Target("while the provider hangs: p99 of others, beside quiet", "waiting: p99", None, 2),
-    Target("while the provider hangs: others refused", "waiting: refused", None, 0, unit=""),
-    Target("unknown kid on the event loop, the slowest", "waiting: unknown kid", None, 50, unit="ms"),
-    Target("event loop held by a call, p99 of the slowest kind", "event loop held", None, 1, unit="ms"),
     *(
         Target(f"import, CPU, beyond {there}", f"import after {there}", None, 15, unit="ms")
         for there in ("Flask and werkzeug", "MLflow's auth app")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import ctypes
 import gc
@@ -23,7 +22,7 @@ from typing import Any
 
 import environs
 import keys
-from cases import ALICE, CALLS, Case, Requests, Wrong, is_decided, is_newcomer, is_refused, is_user
+from cases import ALICE, CALLS, Case, Requests, Wrong, is_newcomer, is_refused, is_user
 
 PASSWORD = "a-password-of-the-bench-0123456789"
 
@@ -175,25 +174,6 @@ class Worker:
             check(answer)
             samples.append(end - begin)
         return samples
-
-    def loop(self, kind: str, count: int) -> list[int]:
-        """Nanoseconds of each call on an event loop, as MLflow's native routes make it."""
-        make = self.requests
-        more = {"unknown kid": make.unknown_kid(), "newcomer": make.newcomers()}
-        requests = more.get(kind) or self.cases[f"ours: {kind}"].requests
-        prepared = list(itertools.islice(requests, count + 10))
-
-        async def run() -> list[int]:
-            samples = []
-            for environ in prepared:
-                with self.app.request_context(environ):
-                    begin = time.perf_counter_ns()
-                    answer = self.ours()
-                    samples.append(time.perf_counter_ns() - begin)
-                is_decided(answer)
-            return samples
-
-        return asyncio.run(run())[10:]
 
     def meet(self, count: int) -> None:
         """As many people as were put into the database sign in, each by a token, and are remembered."""
