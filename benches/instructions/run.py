@@ -122,9 +122,9 @@ def tokens(issuer: str, signing: dict[str, keys.Key]) -> dict[str, list[str]]:
     made = {f"never seen {algorithm}": many(55, algorithm) for algorithm in keys.ALGORITHMS}
     return made | {
         "remembered": many(1),
-        "expired": many(155, exp=1_700_000_000, iat=1_699_999_000),
-        "wrong audience": many(155, aud="another-client", azp="another-client"),
-        "bad signature": [keys.tampered(token) for token in many(105)],
+        "expired": many(605, exp=1_700_000_000, iat=1_699_999_000),
+        "wrong audience": many(605, aud="another-client", azp="another-client"),
+        "bad signature": [keys.tampered(token) for token in many(555)],
     }
 
 

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// How many lines of one code may come at once, and how many more each second.
-const BURST: i64 = 50;
-const EACH_SECOND: i64 = 1;
+const BURST: i64 = 500;
+const EACH_SECOND: i64 = 5;
 
 /// How many lines each code may still write.
 #[derive(Default)]
