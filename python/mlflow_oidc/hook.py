@@ -142,7 +142,7 @@ def _make_engine() -> Engine:
     from mlflow_oidc import permissions
     from mlflow_oidc.users import Users
 
-    database, kind = _database(auth.auth_config.database_uri)
+    database, kind = _database(auth.store.engine)
     engine = Engine(
         _section(Path(auth.__file__).parent / "basic_auth.ini"),
         auth.auth_config.admin_username,
@@ -165,18 +165,15 @@ def _section(default_path: Path) -> list[tuple[str, str]]:
     return [(name, value) for name, value in parser.items("oidc") if name not in parser.defaults()]
 
 
-def _database(uri: str) -> tuple[str | None, str]:
+def _database(engine: Any) -> tuple[str | None, str]:
     """The absolute path of an SQLite file, and what kind of database it is (without its address)."""
-    from sqlalchemy.engine import make_url
+    from mlflow_oidc.read_only import plain_file
 
-    url = make_url(uri)
-    kind: str = url.get_backend_name()
-    name: Any = url.database
-    if kind != "sqlite":
-        return None, kind
-    if not name or name == ":memory:" or name.startswith("file:"):
-        return None, "an SQLite database that is not a plain file"
-    return os.path.abspath(name), kind
+    path = plain_file(engine)
+    kind: str = engine.dialect.name
+    if path is None and kind == "sqlite":
+        kind = "an SQLite database that is not a plain file"
+    return path, kind
 
 
 def _after_fork() -> None:

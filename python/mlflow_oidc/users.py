@@ -4,15 +4,14 @@ The four columns are the same in every MLflow from 2.9 on. Going through MLflow'
 its TLS and its pool, and for SQLite the one copy of the library that may open that file in this process.
 """
 
-import os
 import sqlite3
-import threading
 import time
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy.exc import IntegrityError, OperationalError
+
+from mlflow_oidc.read_only import ReadOnly, plain_file
 
 _USERS = sqlalchemy.table(
     "users",
@@ -31,37 +30,21 @@ class Users:
     def __init__(self, engine: Any) -> None:
         """Takes MLflow's SQLAlchemy engine over."""
         self._engine = engine
-        self._impatient: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
+        path = plain_file(engine)
+        # MLflow's own connections wait five seconds for a lock; this one never waits.
+        self._impatient = None if path is None else ReadOnly(path)
 
     def find(self, username: str, waits: bool = True) -> tuple[int, str, bool] | None:
         """The number, the password hash and the admin flag of a user, or ``None``.
 
         Without ``waits``, on MLflow's event loop, a lock is answered by ``TimeoutError`` at once.
         """
-        if not waits and self._engine.dialect.name == "sqlite":
-            return self._find_now(username)
+        if not waits and self._impatient is not None:
+            return _user(_found_now(self._impatient, username))
         query = sqlalchemy.select(_USERS.c.id, _USERS.c.password_hash, _USERS.c.is_admin).where(
             _USERS.c.username == username
         )
-        row = self._run(lambda connection: connection.execute(query).first())
-        return None if row is None else (int(row[0]), str(row[1] or ""), bool(row[2]))
-
-    def _find_now(self, username: str) -> tuple[int, str, bool] | None:
-        # MLflow's own connections wait five seconds for a lock. This one is by the same copy of SQLite, so
-        # that closing it takes no lock away from them.
-        with self._lock:
-            if self._impatient is None:
-                address = f"file:{quote(os.path.abspath(self._engine.url.database))}?mode=ro"
-                self._impatient = sqlite3.connect(address, uri=True, timeout=0, check_same_thread=False)
-            query = "SELECT id, password_hash, is_admin FROM users WHERE username = ?"
-            try:
-                row = self._impatient.execute(query, (username,)).fetchone()
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                raise TimeoutError("the database is locked") from None
-        return None if row is None else (int(row[0]), str(row[1] or ""), bool(row[2]))
+        return _user(self._run(lambda connection: connection.execute(query).first()))
 
     def create(self, username: str, password_hash: str, is_admin: bool, number: int) -> bool:
         """Adds a user; ``False`` when the name is there already. SQLite gets the ``id`` too."""
@@ -94,3 +77,18 @@ class Users:
                 if time.monotonic() >= deadline:
                     raise TimeoutError("the database is locked") from None
                 time.sleep(0.05)
+
+
+def _found_now(file: ReadOnly, username: str) -> Any:
+    query = "SELECT id, password_hash, is_admin FROM users WHERE username = ?"
+    try:
+        with file.lock:
+            return next(iter(file.ask(query, username)), None)
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        raise TimeoutError("the database is locked") from None
+
+
+def _user(row: Any) -> tuple[int, str, bool] | None:
+    return None if row is None else (int(row[0]), str(row[1] or ""), bool(row[2]))
