@@ -89,10 +89,12 @@ impl Rules {
         self.username_claims.iter().chain(&self.groups_claims).map(String::as_str).collect()
     }
 
-    /// Whether a claim is missing that decides: the user name, or the groups where membership means something.
+    /// Whether a claim is missing that decides: the one that names the user before all others, or the groups where membership
+    /// means something.
     pub fn lacks(&self, claims: &Object) -> bool {
         let none_of = |names: &[String]| names.iter().all(|name| claims::lookup(claims, name).is_none());
-        none_of(&self.username_claims) || (self.groups_decide() && none_of(&self.groups_claims))
+        none_of(self.username_claims.get(..1).unwrap_or_default())
+            || (self.groups_decide() && none_of(&self.groups_claims))
     }
 
     /// The groups claim that a token only refers to, because it would be too long, where groups decide and none are there.

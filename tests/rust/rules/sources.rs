@@ -127,6 +127,24 @@ fn an_address_of_the_access_token_needs_its_own_word() {
     }
 }
 
+#[test]
+fn the_first_name_is_looked_for_everywhere_before_the_second_one_counts() {
+    // An ID token that keeps the address for UserInfo must not make another user of somebody than one that has it.
+    let world = World::with(&[("OIDC_USERNAME_CLAIM", "email,preferred_username")]);
+    let userinfo = json!({"sub": "subject-alice", "email": "alice@example.com", "email_verified": true});
+    world.provider.change(|script| script.userinfo = ok(&userinfo));
+    let mut draft = Draft::id_token();
+    draft.drop("email").set("preferred_username", "ally");
+    assert_eq!(Browser::default().sign_in(&world, draft).outcome(), let_in());
+    assert_eq!(world.store.identities()[0].username, "alice@example.com");
+    // Where nobody has it, the second one does.
+    let nobody = World::with(&[("OIDC_USERNAME_CLAIM", "email,preferred_username")]);
+    let mut draft = Draft::id_token();
+    draft.drop("email").set("preferred_username", "ally");
+    assert_eq!(Browser::default().sign_in(&nobody, draft).outcome(), let_in());
+    assert_eq!(nobody.store.identities()[0].username, "ally");
+}
+
 /// A provider with Microsoft Graph beside it, which answers so at its first page.
 fn graph_world(settings: &[(&str, &str)], first: crate::support::Answer) -> World {
     let world = World::with(settings);
