@@ -1,4 +1,4 @@
-"""Behind nginx: TLS, a path, two servers, kept connections, headers of 32 kB, and clients that lie about themselves."""
+"""Behind nginx: TLS, a path, two servers, kept connections, large headers, clients that lie."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_changes_are_for_pages_of_the_public_origin_alone(
         "null",
     ):
         for path in (CREATE, "/graphql"):
-            # Newer browsers say in a header of its own that it is another site; older ones have the origin alone.
+            # Newer browsers say in a header of its own that it is another site, older ones do not.
             for site in ({"Sec-Fetch-Site": "cross-site"}, {}):
                 headers = {"Origin": origin, **site}
                 asked = {"name": f"{origin} of {alice}"}
@@ -209,9 +209,7 @@ def test_what_gunicorn_makes_of_a_large_token(
     assert f'--gunicorn-opts "{option}"' in document
     token = large_token(provider, person("alice"))
     for options, status in (("--log-level warning", 431), (option, 200)):
-        server = make_server(
-            behind.VERSION, provider.issuer, more_arguments=("--gunicorn-opts", options)
-        )
+        server = make_server(behind.VERSION, provider.issuer, more_arguments=("--gunicorn-opts", options))
         assert server.call("GET", EXPERIMENTS, token=token).status_code == status
         small = provider.bearer(person("bob"))
         assert server.call("GET", EXPERIMENTS, token=small).status_code == 200
@@ -286,9 +284,7 @@ def test_a_client_that_lies_about_itself_changes_no_address_of_ours(here: Behind
     assert "evil" not in challenge
 
 
-def test_while_one_server_is_away_the_other_answers(
-    here: Behind, provider: Provider, person: Person
-) -> None:
+def test_while_one_server_is_away_the_other_answers(here: Behind, provider: Provider, person: Person) -> None:
     browser = here.browser()
     browser.login(provider, person("alice"))
     here.servers[1].stop()
@@ -352,5 +348,25 @@ def test_what_is_seen_when_a_setting_is_missing(
         server.restart(OIDC_PUBLIC_URL=ORIGIN)
         browser = here.browser()
         sent = browser.open(f"{PUBLIC}/oidc/login?next=/mlflow/&go=1").headers["Location"]
-        # Without the path it is another address than the one that is registered, and one that nginx does not serve.
+        # Without the path it is none that is registered, and none that nginx serves.
         assert browsers.query_of(sent)["redirect_uri"] == f"{ORIGIN}/oidc/callback"
+
+
+def test_an_mlflow_that_does_not_know_its_path_says_so(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    """The sign-in page would lead to itself for ever; behind a proxy that takes the path off, all is well."""
+    settings = settings_for(provider.issuer, OIDC_PUBLIC_URL=PUBLIC)
+    server = make_server(behind.VERSION, provider.issuer, settings=settings, more_arguments=behind.FLAGS)
+    upstreams = (server.port, server.port)
+    taken_off = {"proxy_pass http://mlflow;": "proxy_pass http://mlflow/;"}
+    for name, changes in (("as-it-is", {}), ("taken-off", taken_off)):
+        (tmp_path / name).mkdir()
+        with nginx.running(tmp_path / name, upstreams, changes) as proxy:
+            browser = Browser(server, public=ORIGIN, way=proxy.way)
+            page, at = browser.follow(browser.open(f"{PUBLIC}/"), f"{PUBLIC}/")
+            if not changes:
+                assert (page.status_code, "--static-prefix /mlflow" in page.text) == (500, True), page.text
+                continue
+            browser.open(browser.authorize(at, person("alice")))
+            assert browser.request("GET", PUBLIC + EXPERIMENTS, headers=wire.XHR).status_code == 200

@@ -33,16 +33,14 @@ XHR = {
 
 
 class Way(requests.adapters.HTTPAdapter):
-    """What a resolver does: a public name leads to a port of this machine, and the certificate is the name's."""
+    """What a resolver does: a public name leads to a port here, and the certificate is the name's."""
 
     def __init__(self, name: str, port: int, authority: str) -> None:
         self._name, self._port, self.authority = name, port, authority
         super().__init__()
 
     def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
-        super().init_poolmanager(
-            *arguments, server_hostname=self._name, assert_hostname=self._name, **named
-        )
+        super().init_poolmanager(*arguments, server_hostname=self._name, assert_hostname=self._name, **named)
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **named: Any) -> requests.Response:
         assert request.url is not None
