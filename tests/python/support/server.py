@@ -234,7 +234,7 @@ class MlflowServer:
 
     def _answers(self) -> bool:
         try:
-            wire.send("GET", f"http://127.0.0.1:{self.port}/health", timeout=2)
+            wire.send("GET", f"{self.origin}/health", timeout=2)
         except requests.RequestException:
             return False
         return True
