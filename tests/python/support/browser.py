@@ -23,9 +23,7 @@ class Browser:
     `way` there is a real proxy, and this is how its address is found.
     """
 
-    def __init__(
-        self, server: MlflowServer, public: str | None = None, way: wire.Way | None = None
-    ) -> None:
+    def __init__(self, server: MlflowServer, public: str | None = None, way: wire.Way | None = None) -> None:
         self.server = server
         self.way = way
         self.local = server.origin
