@@ -44,7 +44,7 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> MakeServer:
     def make(version: str, issuer: str, *, wait: bool = True, **arguments: Any) -> MlflowServer:
         venvs.require(version)
         settings = arguments.pop("settings", None)
-        folder = tmp_path_factory.mktemp(f"mlflow-{version}-")
+        folder = arguments.pop("folder", None) or tmp_path_factory.mktemp(f"mlflow-{version}-")
         arguments["secrets"] = (CLIENT_SECRET, *arguments.get("secrets", ()))
         made = MlflowServer(
             version, folder, settings=settings_for(issuer) if settings is None else settings, **arguments

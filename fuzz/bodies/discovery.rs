@@ -15,7 +15,7 @@ const ISSUERS: [&str; 3] =
 /// One input: the body of an answer, after a first line that may name a status and a content type (`#500 text/html`).
 pub fn run(input: &[u8]) {
     let (status, content_type, body) = head(input);
-    let response = Response { status, content_type, max_age: None, body: body.to_vec() };
+    let response = Response { status, content_type, max_age: None, date: None, body: body.to_vec() };
     for issuer in ISSUERS {
         match judge(issuer, &response) {
             Ok(metadata) => {

@@ -11,6 +11,7 @@ __all__ = [
     "Engine",
     "__version__",
     "catalogue_markdown",
+    "look",
     "settings_markdown",
     "settings_sample_ini",
 ]
@@ -76,3 +77,19 @@ def settings_markdown() -> str:
 
 def catalogue_markdown() -> str:
     """The table of refusals, in Markdown."""
+
+def look(
+    ini: Sequence[tuple[str, str]],
+    database: str | None,
+    database_kind: str,
+    static_prefix: str,
+    token: str | None,
+) -> str:
+    """What ``mlflow-oidc doctor`` has to know, as JSON without any secret in it.
+
+    The settings of this process, what the provider publishes, and whether a token would be let in. It asks
+    the provider twice, each time for as long as ``OIDC_HTTP_TIMEOUT`` allows, and writes nothing.
+
+    Raises:
+        RuntimeError: A fault of this program.
+    """

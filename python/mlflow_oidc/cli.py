@@ -1,4 +1,4 @@
-"""The command `mlflow-oidc`: a demo on this machine, and the settings as a page or a sample file.
+"""The command `mlflow-oidc`: a demo on this machine, a doctor, and the settings as a page or a file.
 
 Nothing heavy is imported before a command needs it: `mlflow-oidc --version` must answer at once, also when
 MLflow itself is broken.
@@ -14,8 +14,17 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is what it returns."""
-    options = _parser().parse_args(arguments)
-    command = {"demo": _demo, "settings": _settings}[options.command]
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    if more:
+        # The doctor's may be a token that somebody put there, and is not repeated.
+        told = (
+            "too many arguments"
+            if options.command == "doctor"
+            else f"unrecognized arguments: {' '.join(more)}"
+        )
+        parser.error(told)
+    command = {"demo": _demo, "doctor": _doctor, "settings": _settings}[options.command]
     try:
         return command(options)
     except BrokenPipeError:
@@ -43,6 +52,23 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--port", type=int, help="the port of MLflow (default: 8080, or a free one when that is taken)"
     )
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="say why single sign-on does not work",
+        description="Looks at what the server would read here (run it in the server's folder, environment "
+        "and Python), asks the provider, and prints one line a check: ok, warning or FAULT. The exit status "
+        "is 1 when there is a fault. It changes nothing, and prints no secret and no token.",
+    )
+    doctor.add_argument(
+        "--token",
+        metavar="-",
+        help="judge the bearer token on standard input: would it be let in, and as whom",
+    )
+    doctor.add_argument(
+        "--static-prefix", metavar="PATH", help="what the server has (default: MLFLOW_STATIC_PREFIX)"
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
     settings = commands.add_parser(
         "settings", help="print every setting with its default and one line of help"
@@ -73,6 +99,19 @@ def _demo(options: argparse.Namespace) -> int:
     from mlflow_oidc import demo
 
     return demo.run(check=options.check, port=options.port)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    if options.token not in (None, "-"):
+        # Not repeated: it may be a token, and a terminal keeps what it shows.
+        told = "give the token on standard input and say '--token -': everybody here can read a command line"
+        print(f"mlflow-oidc doctor: {told}", file=sys.stderr)
+        return 2
+    from mlflow_oidc import doctor
+
+    return doctor.run(
+        token=options.token is not None, static_prefix=options.static_prefix, as_json=options.json
+    )
 
 
 def _settings(options: argparse.Namespace) -> int:

@@ -3,12 +3,14 @@
 use super::provider::{self, Asker};
 use super::wire::{Decision, Request};
 use super::{App, users};
+use crate::config::Config;
 use crate::error::{Code, Error, Result};
 use crate::identity::{Person, Statement, person};
 use crate::jose::Compact;
 use crate::oidc::access_token::{self, Expectation};
 use crate::oidc::claims;
 use crate::secret::sha256;
+use crate::session::Sealer;
 use quick_cache::sync::Cache;
 use serde_json::Value;
 use std::sync::Arc;
@@ -68,28 +70,8 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Statement> {
             return Ok(remembered.statement);
         }
     }
-    let compact = Compact::parse(token)?;
-    let expected = Expectation {
-        issuers: &app.config.issuers,
-        client_id: &app.config.client_id,
-        audiences: &app.config.audiences,
-        now: app.now(),
-        skew: app.config.skew,
-    };
     // Before any key is asked for: most of what is wrong with a token shows here.
-    let expires = access_token::check(&compact, &expected)?;
-    if compact
-        .unverified_claims()
-        .get("nonce")
-        .and_then(Value::as_str)
-        .is_some_and(|n| app.sealer.is_marked(n))
-    {
-        return Err(Error::new(
-            Code::TokenType,
-            "a token that was issued to a program",
-            "the ID token of a browser's login",
-        ));
-    }
+    let (compact, expires) = check(&app.config, &app.sealer, app.now(), token)?;
     let (verified, epoch) = provider::verify_token(app, compact, Asker::of(on_event_loop))?;
     let statement = app.identify(verified.claims())?;
     let person = person(&statement.identity.issuer, &statement.identity.subject);
@@ -98,4 +80,29 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Statement> {
     let remembered = Remembered { statement: statement.clone(), person, expires, epoch, admissible };
     app.tokens.0.insert(hash, remembered);
     Ok(statement)
+}
+
+/// All that can be said against a token before its key is looked for; else the token, and its `exp` in seconds since 1970.
+///
+/// # Errors
+/// The `token_...` code of the first check that fails.
+pub fn check<'t>(config: &Config, sealer: &Sealer, now: i64, token: &'t str) -> Result<(Compact<'t>, i64)> {
+    let compact = Compact::parse(token)?;
+    let expected = Expectation {
+        issuers: &config.issuers,
+        client_id: &config.client_id,
+        audiences: &config.audiences,
+        now,
+        skew: config.skew,
+    };
+    let expires = access_token::check(&compact, &expected)?;
+    let nonce = compact.unverified_claims().get("nonce").and_then(Value::as_str);
+    if nonce.is_some_and(|nonce| sealer.is_marked(nonce)) {
+        return Err(Error::new(
+            Code::TokenType,
+            "a token that was issued to a program",
+            "the ID token of a browser's login",
+        ));
+    }
+    Ok((compact, expires))
 }

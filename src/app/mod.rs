@@ -6,6 +6,7 @@ mod backchannel;
 mod bearer;
 mod browser;
 mod callback;
+pub mod doctor;
 mod exchange;
 mod login;
 mod logout;

@@ -46,6 +46,7 @@ pub fn decide(app: &App, request: &Request<'_>) -> Result<Decision> {
     {
         return handler(app, request);
     }
+    check_path(app, request)?;
     if path.starts_with(GATEWAY)
         && let Some(decision) = gateway(app, request)?
     {
@@ -65,6 +66,24 @@ pub fn decide(app: &App, request: &Request<'_>) -> Result<Decision> {
             login::redirect(app, request)
         }
         other => other,
+    }
+}
+
+/// A page of ours is asked for below the path of the public address, where MLflow knows of no such path: the proxy should have taken
+/// it off, or MLflow should have been told. The answer would be the way to sign in, which leads here again, for ever.
+fn check_path(app: &App, request: &Request<'_>) -> Result<()> {
+    let place = &app.config.place;
+    let base = place.site.as_ref().map(|site| site.base.as_str()).filter(|base| *base != place.prefix);
+    let own = |base: &str| request.path.strip_prefix(base).is_some_and(|rest| is_own(app, rest));
+    match base.filter(|base| own(base)) {
+        None => Ok(()),
+        Some(base) => Err(Error::new(
+            Code::Configuration,
+            format!(
+                "mlflow server --static-prefix {base} (the path of OIDC_PUBLIC_URL), or a proxy that takes it off"
+            ),
+            format!("a request to {}", quote(request.path)),
+        )),
     }
 }
 

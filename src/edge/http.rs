@@ -3,7 +3,9 @@
 use crate::oidc::discovery::is_loopback;
 use crate::oidc::message::{Request, Response};
 use crate::ports::{Cause, Transport, TransportFault};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION,
+};
 use reqwest::{Certificate, Client, redirect};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -112,6 +114,7 @@ impl HttpTransport {
         let content_type = header(answer.headers(), CONTENT_TYPE.as_str())
             .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         let max_age = header(answer.headers(), CACHE_CONTROL.as_str()).and_then(|value| max_age(&value));
+        let date = header(answer.headers(), DATE.as_str());
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(fault)? {
             if body.len() + chunk.len() > BODY_LIMIT {
@@ -122,7 +125,7 @@ impl HttpTransport {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status: status.as_u16(), content_type, max_age, body })
+        Ok(Response { status: status.as_u16(), content_type, max_age, date, body })
     }
 }
 

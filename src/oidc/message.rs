@@ -34,6 +34,8 @@ pub struct Response {
     pub content_type: Option<String>,
     /// Seconds of `Cache-Control: max-age`, unless `no-store` or `no-cache` forbid keeping.
     pub max_age: Option<i64>,
+    /// `Date` as it was sent: the provider's clock.
+    pub date: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }

@@ -5,7 +5,7 @@ use super::log::PythonLog;
 use super::users::PythonUsers;
 use crate::app::wire::{self, Request};
 use crate::app::{App, answer};
-use crate::config::{self, Config, Facts, Fault};
+use crate::config::{self, Config, Facts, Fault, Raw};
 use crate::edge::background::Worker;
 use crate::edge::http::HttpTransport;
 use crate::edge::settings;
@@ -144,8 +144,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// The one place where the GIL is let go; `work` touches no Python object. Ports that need Python attach by
-    /// themselves. `None` is a panic.
+    /// Works without the GIL; ports that need Python attach by themselves. `None` is a panic.
     ///
     /// On the event loop it is kept. Nothing is waited for there, and the longest pieces of work are a signature and the reading of a
     /// row (50 to 300 µs); but whoever lets the GIL go may wait a switch interval (5 ms) to have it again, and everybody on the
@@ -159,7 +158,7 @@ impl Engine {
         let work =
             || catch_unwind(AssertUnwindSafe(|| work(self.built.get_or_init(|| self.build()).as_ref()))).ok();
         self.log.hold();
-        let done = if on_event_loop && self.built.get().is_some() { work() } else { py.detach(work) };
+        let done = if on_event_loop && self.built.get().is_some() { work() } else { let_go(py, work) };
         self.log.write(py);
         done
     }
@@ -205,20 +204,9 @@ impl Engine {
         for warning in &raw.warnings {
             self.log.log(Level::Warning, &format!("configuration: {warning}"));
         }
-        if given.database.is_none() {
-            let expected = "an SQLite file (sqlite:///basic_auth.db); other databases are not supported yet";
-            raw.fault("[mlflow] database_uri", expected, &quote(&given.database_kind));
-        }
-        let facts = Facts {
-            static_prefix: settings::mlflow_value("_MLFLOW_STATIC_PREFIX").unwrap_or_default(),
-            admin_username: given.admin_username,
-            allowed_hosts: settings::mlflow_value("MLFLOW_SERVER_ALLOWED_HOSTS")
-                .map(|hosts| hosts.split(',').map(|host| host.trim().to_owned()).collect())
-                .unwrap_or_default(),
-            flask_secret_key: settings::mlflow_secret("MLFLOW_FLASK_SERVER_SECRET_KEY"),
-            gateway_token: settings::mlflow_secret("_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"),
-        };
-        let config = config::parse(&raw, &facts)?;
+        let prefix = settings::mlflow_value("_MLFLOW_STATIC_PREFIX").unwrap_or_default();
+        let facts = facts(given.admin_username, prefix);
+        let config = parse(&mut raw, given.database.as_deref(), &given.database_kind, &facts)?;
         let transport = transport(&config)?;
         let refresher = Worker::new();
         let clerk = Worker::new();
@@ -247,7 +235,46 @@ fn read<'a>(header: Option<&'a Bound<'_, PyString>>) -> Option<Option<&'a str>> 
     header.map(|text| text.to_str()).transpose().ok()
 }
 
-fn transport(config: &Config) -> Result<HttpTransport, Vec<Fault>> {
+/// What MLflow tells this process about itself.
+pub fn facts(admin_username: Option<String>, static_prefix: String) -> Facts {
+    Facts {
+        static_prefix,
+        admin_username,
+        allowed_hosts: settings::mlflow_value("MLFLOW_SERVER_ALLOWED_HOSTS")
+            .map(|hosts| hosts.split(',').map(|host| host.trim().to_owned()).collect())
+            .unwrap_or_default(),
+        flask_secret_key: settings::mlflow_secret("MLFLOW_FLASK_SERVER_SECRET_KEY"),
+        gateway_token: settings::mlflow_secret("_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"),
+    }
+}
+
+/// Parses what was gathered; `database` is the path of MLflow's SQLite file, `None` where it is of another kind.
+///
+/// # Errors
+/// Every fault at once.
+pub fn parse(
+    raw: &mut Raw,
+    database: Option<&str>,
+    database_kind: &str,
+    facts: &Facts,
+) -> Result<Config, Vec<Fault>> {
+    if database.is_none() {
+        let expected = "an SQLite file (sqlite:///basic_auth.db); other databases are not supported yet";
+        raw.fault("[mlflow] database_uri", expected, &quote(database_kind));
+    }
+    config::parse(raw, facts)
+}
+
+/// The one place where the GIL is let go; `work` touches no Python object.
+pub fn let_go<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    py.detach(work)
+}
+
+/// What speaks to the provider.
+///
+/// # Errors
+/// The fault of `OIDC_CA_BUNDLE`.
+pub fn transport(config: &Config) -> Result<HttpTransport, Vec<Fault>> {
     let fault = |found: String| {
         vec![Fault {
             key: "OIDC_CA_BUNDLE".to_owned(),

@@ -1,6 +1,7 @@
 //! The Python boundary: the only room that names PyO3. Values come apart here and answers are put together here.
 
 mod convert;
+mod doctor;
 mod engine;
 mod log;
 mod users;
@@ -12,6 +13,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::convert::Decision;
+    #[pymodule_export]
+    use super::doctor::look;
     #[pymodule_export]
     use super::engine::Engine;
     #[pymodule_export]

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from support.chromium import OtherSite
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # Chromium keeps others away from this machine's addresses, and would hide what our own guards do.
-    "--disable-features=LocalNetworkAccessChecks",
-]
+from support.chromium import ARGUMENTS, CHROMIUM, OtherSite
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,37 +10,14 @@ import pytest
 from support import bench as benches_of
 from support import certificates, wire
 from support.bench import EXPERIMENTS, Bench, on_each
-from support.misbehaving import Exchange, Listener, MisbehavingProvider
+from support.forward_proxy import Proxy
+from support.misbehaving import MisbehavingProvider
 from support.server import MakeServer
 
 
 @pytest.fixture(scope="module")
 def benches(make_module_server: MakeServer, tmp_path_factory: pytest.TempPathFactory) -> list[Bench]:
     return benches_of.both(make_module_server, tmp_path_factory.mktemp("bundles"))
-
-
-class Proxy:
-    """An HTTP proxy as companies have them: it notes who is wanted, and brings everybody to one provider."""
-
-    def __init__(self, provider: MisbehavingProvider) -> None:
-        self._provider = provider
-        self._listener = Listener(self._serve)
-        self.url = f"http://127.0.0.1:{self._listener.port}"
-        self.seen: list[Exchange] = []
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _serve(self, stream: socket.socket) -> None:
-        exchange = Exchange.read(stream)
-        if exchange is None:
-            return
-        self.seen.append(exchange)
-        if exchange.method != "CONNECT":
-            exchange.answer({"error": "only CONNECT"}, "403 Forbidden")
-            return
-        exchange.send(b"HTTP/1.1 200 OK\r\n\r\n")
-        self._provider.talk(stream)
 
 
 def test_a_company_certificate_is_believed_by_the_bundle_alone(benches: list[Bench], tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def authenticate_request():
 
 
 def _control(wanted):
-    for name in [name for name in os.environ if name.startswith("OIDC_") or name.endswith("_PROXY")]:
+    for name in [name for name in os.environ if name.startswith("OIDC_") or name.upper().endswith("_PROXY")]:
         del os.environ[name]
     os.environ.update(wanted.get("settings", {}))
     hook._engine = _Broken() if wanted.get("break") else None

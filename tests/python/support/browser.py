@@ -19,12 +19,14 @@ class Browser:
     """One person's browser before one server.
 
     `public` is the address that people type when a TLS proxy stands in front of the server: the browser
-    believes that it is there, and its requests arrive at the server as such a proxy forwards them.
+    believes that it is there, and its requests arrive at the server as such a proxy forwards them. With a
+    `way` there is a real proxy, and this is how its address is found.
     """
 
-    def __init__(self, server: MlflowServer, public: str | None = None) -> None:
+    def __init__(self, server: MlflowServer, public: str | None = None, way: wire.Way | None = None) -> None:
         self.server = server
-        self.local = f"http://127.0.0.1:{server.port}"
+        self.way = way
+        self.local = server.origin
         self.origin = public or self.local
         self.cookies: dict[str, dict[str, str]] = {}
         self.answers: list[requests.Response] = []
@@ -63,7 +65,9 @@ class Browser:
         origin = _origin(url)
         sent = dict(headers)
         target = url
-        if origin == self.origin and self.origin != self.local:
+        if origin == self.origin and self.way is not None:
+            arguments["way"] = self.way
+        elif origin == self.origin and self.origin != self.local:
             target = self.local + url[len(origin) :]
             sent |= {"Host": urlsplit(origin).netloc, "X-Forwarded-Proto": urlsplit(origin).scheme}
         jar = self.cookies.setdefault(origin, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +12,18 @@ from playwright.sync_api import BrowserContext, Page
 from support import ports, venvs
 from support.provider import Provider
 
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Chromium keeps others away from this machine's addresses, and would hide what our own guards do.
+    "--disable-features=LocalNetworkAccessChecks",
+]
 SCREENSHOTS = venvs.REPOSITORY / "build" / "screenshots"
 
 

@@ -143,6 +143,8 @@ class MisbehavingProvider:
         self.faults: dict[str, Fault] = {}
         # Members of the metadata that are not as they are by default.
         self.metadata: dict[str, Any] = {}
+        # Its clock, as an HTTP date; without one it tells no time.
+        self.date: str | None = None
         self.seen: list[Exchange] = []
         self._codes: dict[str, tuple[str, str]] = {}
         self._access_tokens: dict[str, str] = {}
@@ -222,7 +224,8 @@ class MisbehavingProvider:
             "userinfo": self._say_who,
         }
         status, body = good.get(exchange.place or "", _not_found)(exchange)
-        exchange.answer(body, status, {"Content-Type": content_type})
+        dated = {} if self.date is None else {"Date": self.date}
+        exchange.answer(body, status, {"Content-Type": content_type, **dated})
 
     def _metadata(self, _: Exchange) -> Answer:
         document = {

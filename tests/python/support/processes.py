@@ -38,6 +38,18 @@ def listeners(port: int) -> list[int]:
     return sorted(pid for pid in holders if pid not in parents)
 
 
+def connections(port: int) -> set[str]:
+    """The other ends of the connections to a port of this machine, also of those that have just ended."""
+    ends = set()
+    for line in _sockets_of_the_machine():
+        _, local, remote, state, *_ = line.split()
+        if state != "0A" and int(local.rpartition(":")[2], 16) == port:
+            ends.add(remote)
+        if int(remote.rpartition(":")[2], 16) == port:
+            ends.add(local)
+    return ends
+
+
 def _signal(pid: int, sign: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, sign)
@@ -71,11 +83,16 @@ def _parent(pid: int) -> int:
 
 def _listening_inodes(port: int) -> set[str]:
     inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+    for line in _sockets_of_the_machine():
         fields = line.split()
         if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
             inodes.add(f"socket:[{fields[9]}]")
     return inodes
+
+
+def _sockets_of_the_machine() -> list[str]:
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    return [line for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
 
 
 def _sockets(pid: int) -> set[str]:

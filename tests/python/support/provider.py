@@ -36,9 +36,9 @@ class _QuietHandler(werkzeug.serving.WSGIRequestHandler):
 class Provider:
     """The provider, the people it knows, and what it was asked."""
 
-    def __init__(self) -> None:
-        self.port = ports.free()
-        self.issuer = f"http://127.0.0.1:{self.port}"
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host, self.port = host, ports.free(host)
+        self.issuer = ports.origin(host, self.port)
         self.requests: list[dict[str, Any]] = []
         # What the token endpoint answered, the newest last.
         self.issued: list[dict[str, Any]] = []
@@ -53,7 +53,7 @@ class Provider:
     def start(self) -> Provider:
         assert self._server is None, "the provider runs already"
         self._server = werkzeug.serving.make_server(
-            "127.0.0.1", self.port, self._recorded, threaded=True, request_handler=_QuietHandler
+            self.host, self.port, self._recorded, threaded=True, request_handler=_QuietHandler
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()

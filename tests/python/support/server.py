@@ -36,21 +36,26 @@ class MlflowServer:
         settings: Mapping[str, str],
         workers: int = 1,
         arguments: list[str] | None = None,
+        more_arguments: tuple[str, ...] = (),
         oidc_section: Mapping[str, str] | None = None,
         function: str = FUNCTION,
         prefix: str = "",
+        host: str = "127.0.0.1",
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
-        self.port = ports.free()
-        self.url = f"http://127.0.0.1:{self.port}{prefix}"
-        self.log = folder / "server.log"
+        self.port = ports.free(host)
+        self.host = host
+        self.origin = ports.origin(host, self.port)
+        self.url = self.origin + prefix
+        # Named by the port: two servers of one test may share a folder, as replicas share their databases.
+        self.log = folder / f"server-{self.port}.log"
         self.secrets = {ADMIN[1], SESSION_SECRET, *secrets}
         # Lines that end a traceback which a test has asked for.
         self.excused: set[str] = set()
         self._settings = dict(settings)
-        self._arguments = arguments
+        self._arguments, self._more_arguments = arguments, more_arguments
         self._oidc_section = dict(oidc_section or {})
         self._function = function
         self._fresh = fresh
@@ -74,6 +79,7 @@ class MlflowServer:
         self._write_ini()
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
+        command += self._more_arguments
         command += ["--port", str(self.port)]
         if self.prefix:
             command += ["--static-prefix", self.prefix]
@@ -228,13 +234,13 @@ class MlflowServer:
 
     def _answers(self) -> bool:
         try:
-            wire.send("GET", f"http://127.0.0.1:{self.port}/health", timeout=2)
+            wire.send("GET", f"{self.origin}/health", timeout=2)
         except requests.RequestException:
             return False
         return True
 
     def _default_arguments(self) -> list[str]:
-        arguments = ["--host", "127.0.0.1", "--workers", str(self.workers)]
+        arguments = ["--host", self.host, "--workers", str(self.workers)]
         arguments += ["--backend-store-uri", "sqlite:///mlflow.db"]
         return arguments + ["--artifacts-destination", str(self.folder / "artifacts")]
 

@@ -8,6 +8,8 @@ from http.cookies import Morsel, SimpleCookie
 from typing import Any
 
 import requests
+import requests.adapters
+import urllib3
 
 from support import tokens
 
@@ -30,6 +32,28 @@ XHR = {
 }
 
 
+class Way(requests.adapters.HTTPAdapter):
+    """What a resolver does: a public name leads to a port here, and the certificate is the name's."""
+
+    def __init__(self, name: str, port: int, authority: str) -> None:
+        self._name, self._port, self.authority = name, port, authority
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+        super().init_poolmanager(*arguments, server_hostname=self._name, assert_hostname=self._name, **named)
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **named: Any) -> requests.Response:
+        assert request.url is not None
+        asked = request.url
+        there = urllib3.util.parse_url(asked)
+        assert there.host == self._name, asked
+        request.headers.setdefault("Host", there.netloc or "")
+        request.url = there._replace(host="127.0.0.1", port=self._port).url
+        answer = super().send(request, *arguments, **named)
+        request.url = answer.url = asked
+        return answer
+
+
 def send(
     method: str,
     url: str,
@@ -37,6 +61,7 @@ def send(
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float = 30,
+    way: Way | None = None,
     **arguments: Any,
 ) -> requests.Response:
     """One request on a connection of its own, no redirect followed, no proxy, no cookie jar, no netrc."""
@@ -45,6 +70,9 @@ def send(
         sent["Authorization"] = f"Bearer {token}"
     with requests.Session() as session:
         session.trust_env = False
+        if way is not None:
+            session.mount("https://", way)
+            session.verify = way.authority
         answer = session.request(
             method, url, headers=sent, timeout=timeout, allow_redirects=False, **arguments
         )

@@ -235,3 +235,23 @@ fn a_host_that_is_none_is_refused_before_anything_else() {
     }
     assert!(world.provider.asked().is_empty());
 }
+
+#[test]
+fn a_proxy_that_leaves_the_path_in_place_is_told_instead_of_a_page_that_reloads_for_ever() {
+    // MLflow without --static-prefix: the sign-in page is asked for at an address that is none of ours, and its answer led there again.
+    let settings = [("OIDC_PUBLIC_URL", "https://m.example/ml")];
+    let world = World::told(&settings, &facts());
+    for ask in
+        [Ask::get("/ml/oidc/login?next=/ml/&go=1"), Ask::get("/ml/oidc/login"), Ask::get("/ml/oidc/logout")]
+    {
+        let answered = ask.navigation().of(&world);
+        assert_eq!(answered.refusal(), (500, "configuration".to_owned()));
+        assert!(answered.body().contains("--static-prefix /ml"), "{}", answered.body());
+    }
+    // A proxy that takes the path off, and an MLflow that has it.
+    assert_eq!(Ask::get("/oidc/login?next=/&go=1").navigation().of(&world).status(), 302);
+    let prefixed = World::told(&settings, &Facts { static_prefix: "/ml".to_owned(), ..facts() });
+    assert_eq!(Ask::get("/ml/oidc/login?next=/&go=1").navigation().of(&prefixed).status(), 302);
+    // MLflow's own paths are not ours to judge, whatever they look like.
+    assert_eq!(Ask::get("/ml/api/2.0/mlflow/experiments/search").of(&world).status(), 401);
+}

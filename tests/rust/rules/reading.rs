@@ -99,7 +99,7 @@ fn metadata_are_read_as_they_are_told() {
         json!(["none", "private_key_jwt", "client_secret_post", "client_secret_basic"]);
     document["authorization_response_iss_parameter_supported"] = json!(true);
     let body = document.to_string().into_bytes();
-    let answer = Response { status: 200, content_type: None, max_age: None, body };
+    let answer = Response { status: 200, content_type: None, max_age: None, date: None, body };
     let read = discovery::judge(crate::support::ISSUER, &answer).unwrap();
     use ClientAuthentication::{Basic, None as Public, Post};
     assert_eq!(read.client_authentication, [Public, Post, Basic]);

@@ -38,7 +38,13 @@ pub fn ok(document: &Value) -> Answer {
 }
 
 pub fn answer(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
-    Ok(Response { status, content_type: Some(content_type.to_owned()), max_age: None, body: body.into() })
+    Ok(Response {
+        status,
+        content_type: Some(content_type.to_owned()),
+        max_age: None,
+        date: None,
+        body: body.into(),
+    })
 }
 
 pub fn down() -> Answer {
