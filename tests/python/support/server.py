@@ -41,9 +41,10 @@ class MlflowServer:
         prefix: str = "",
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
+        port: int | None = None,
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
-        self.port = ports.free()
+        self.port = port or ports.free()
         self.url = f"http://127.0.0.1:{self.port}{prefix}"
         self.log = folder / "server.log"
         self.secrets = {ADMIN[1], SESSION_SECRET, *secrets}
