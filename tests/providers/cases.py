@@ -187,7 +187,8 @@ class Cases:
         real.set_groups(BOB, ())
         refused_by_group(new_page(), real, mlflow, BOB)
         assert mlflow.is_admin(real.username(BOB)) is False
-        assert session_of(first, mlflow) is None, "the session of before goes on"
+        before = first.context.request.get(mlflow.url + EXPERIMENTS)
+        assert before.status == 403, "the session of before goes on"
         real.set_groups(BOB, (USERS,))
         last = new_page()
         log_in(last, real, mlflow, BOB)
