@@ -4,10 +4,10 @@ use super::exchange::{self, Exchange};
 use super::login::ATTEMPT_LIFETIME;
 use super::provider::{self, Asker};
 use super::wire::{Decision, Reply, Request};
-use super::{App, accounts, browser};
+use super::{Admitted, App, accounts, browser};
 use crate::config::Site;
 use crate::error::{Code, Error, Party, Result, quote};
-use crate::identity::Rules;
+use crate::identity::{Identity, Rules, Statement};
 use crate::jose::{Compact, Object, Verified};
 use crate::oidc::callback::CallbackQuery;
 use crate::oidc::{Metadata, claims, id_token, token, userinfo};
@@ -110,10 +110,23 @@ fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Resul
     let claims = complete(begun, &verified, &tokens, &app.config.rules)?;
     let statement = app.identify(&claims).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
-    let admitted = accounts::settle(app, &statement)?;
+    let admitted = settle(app, statement)?;
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;
     app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
     Ok((session, attempt.next.clone()))
+}
+
+/// The account of who logs in. Everything was asked that may know their groups, so groups that nobody tells are none: Keycloak 26
+/// leaves the claim out for somebody who is in no group, and whoever lost the last one would stay what they were.
+fn settle(app: &App, statement: Statement) -> Result<Admitted> {
+    let rules = &app.config.rules;
+    if statement.identity.groups.is_some() || !rules.groups_decide() {
+        return accounts::settle(app, &statement);
+    }
+    let identity = Identity { groups: Some(Vec::new()), ..(*statement.identity).clone() };
+    // Refused is what came, so that a mapper which nobody has configured can be told from a lost membership.
+    accounts::settle(app, &Statement { identity: Arc::new(identity), ..statement })
+        .map_err(|refusal| rules.admit(None).err().unwrap_or(refusal))
 }
 
 /// The claims of the ID token; with those of the provider's UserInfo endpoint where it lacks one that decides, and the
@@ -154,7 +167,7 @@ fn verify_id_token(app: &App, tokens: &token::Tokens, attempt: &Attempt) -> Resu
 
 fn begin_session(
     app: &App,
-    admitted: &super::Admitted,
+    admitted: &Admitted,
     provider_sid: Option<String>,
     id_token: &Secret,
 ) -> Result<SessionId> {

@@ -81,9 +81,14 @@ impl Rules {
 
     /// Whether a claim is missing that decides: the user name, or the groups where membership means something.
     pub fn lacks(&self, claims: &Object) -> bool {
-        let groups_decide = !(self.user_groups.is_empty() && self.admin_groups.is_empty());
         claims::lookup(claims, &self.username_claim).is_none()
-            || (groups_decide && self.groups_claims.iter().all(|name| claims::lookup(claims, name).is_none()))
+            || (self.groups_decide()
+                && self.groups_claims.iter().all(|name| claims::lookup(claims, name).is_none()))
+    }
+
+    /// Whether membership means anything: who gets in, or who is an administrator.
+    pub fn groups_decide(&self) -> bool {
+        !(self.user_groups.is_empty() && self.admin_groups.is_empty())
     }
 
     fn username(&self, claims: &Object) -> Result<String> {

@@ -83,6 +83,8 @@ class RealProvider(ABC):
     version: str
     # What it cannot do, and why: names of `CAPABILITIES` and a reason each.
     lacks: ClassVar[Mapping[str, str]] = {}
+    # The codes that somebody in no group may be refused with; a provider may leave the claim out for them.
+    refusals_of_strangers: tuple[str, ...] = ("group_required",)
     issuer: str
     log: Path
 
