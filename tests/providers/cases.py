@@ -1,7 +1,8 @@
 """What every real provider goes through: each method is one row of the table in docs/providers/README.md.
 
-A file test_PROVIDER.py brings the fixture `real` and a class that inherits these. Everything is done as people
-do it: at the provider's own pages in Chromium, and by programs with tokens that the provider itself has issued.
+A file test_PROVIDER.py brings the fixture `real` and a class that inherits these. Everything is done as
+people do it: at the provider's own pages in Chromium, and by programs with tokens that the provider itself
+has issued.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def refused_by_group(page: Page, real: RealProvider, mlflow: MlflowServer, perso
 
 
 def by_token(mlflow: MlflowServer, token: str, path: str = EXPERIMENTS) -> requests.Response:
-    """One call of a program; while a key is being fetched it is told to come again, as MLflow's client does."""
+    """One call of a program; while a key is being fetched it comes again, as MLflow's client does."""
     for _ in range(15):
         answer = mlflow.call("GET", path, token=token)
         if answer.status_code != 503:

@@ -1,6 +1,6 @@
 """Fixtures of the tests with real providers, and the record that docs/providers/README.md is written from.
 
-Each test_PROVIDER.py brings the fixture `real`, for one provider or for several versions of it; the rest is here.
+Each test_PROVIDER.py brings the fixture `real`, for one provider or several versions of it; the rest is here.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Person:
 
     @property
     def password(self) -> str:
-        """Not a secret of anybody's: it opens an account of a provider that lives for a minute on loopback."""
+        """Nobody's secret: it opens an account of a provider that lives for a minute on loopback."""
         return f"password-of-{self.name}"
 
     @property
@@ -65,7 +65,7 @@ PEOPLE = (ALICE, BOB, CAROL)
 
 @dataclass(frozen=True)
 class Homes:
-    """Where the MLflow servers of the tests will be: known before the provider starts, so that it can be told."""
+    """Where the MLflow servers of the tests will be: the provider has to know it before it starts."""
 
     confidential: str
     public: str
@@ -126,8 +126,8 @@ class RealProvider(ABC):
         """Ends the session at the provider itself, in the browser of that page. Needs 'backchannel'."""
         raise NotImplementedError(self.name)
 
-    def confirm_sign_out(self, page: Page) -> None:
-        """What a person does at the provider's own page after MLflow's sign-out: nothing, where there is none."""
+    def confirm_sign_out(self, page: Page) -> None:  # noqa: B027
+        """What a person does at the provider's own page after MLflow's sign-out; most have none."""
 
     def username(self, person: Person) -> str:
         """What that person is called in MLflow."""

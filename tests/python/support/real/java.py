@@ -31,7 +31,7 @@ def _found() -> Iterator[Path]:
 
 @functools.cache
 def _feature(java: Path) -> int | None:
-    """17 for 17.0.15; nothing where it does not run. Java 8 calls itself 1.8, and is too old for all of us."""
+    """17 for 17.0.15; nothing where it does not run. Java 8 calls itself 1.8 and is too old for all."""
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
     except OSError:

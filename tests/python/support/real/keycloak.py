@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import subprocess
 import time
 import uuid
@@ -15,7 +14,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from support import ports, processes, venvs
-from support.real import PEOPLE, USERS, Homes, Person, RealProvider, absent, java
+from support.real import PEOPLE, Homes, Person, RealProvider, absent, java
 from support.real.keycloak_admin import Admin, Realm, http
 
 EXAMPLE = venvs.REPOSITORY / "examples" / "keycloak" / "realm.json"
@@ -130,6 +129,8 @@ class Keycloak(RealProvider):
         self.log = self.server.log
         self.realm = Realm(self.server.admin, "mlflow")
         self.issuer = self.realm.issuer
+        # Version 26 leaves the claim out for somebody who is in no group.
+        self.refusals_of_strangers = ("group_required" if version.startswith("20.") else "groups_missing",)
 
     def start(self) -> None:
         self.server.start()
@@ -141,6 +142,12 @@ class Keycloak(RealProvider):
 
     def stop(self) -> None:
         self.server.stop()
+
+    def other_realm(self) -> Realm:
+        """A new realm of the same Keycloak, with nothing in it."""
+        name = f"realm-{uuid.uuid4().hex[:8]}"
+        self.server.admin.call("POST", "/realms", json={"realm": name, "enabled": True})
+        return Realm(self.server.admin, name)
 
     def settings(self) -> dict[str, str]:
         return {

@@ -68,6 +68,38 @@ class Realm:
     def make_client(self, client_id: str, *mappers: dict[str, Any], **more: Any) -> None:
         self.call("POST", "/clients", json={"clientId": client_id, "protocolMappers": list(mappers), **more})
 
+    def make_program(self, client_id: str, *mappers: dict[str, Any], **more: Any) -> None:
+        """A public client for programs on people's own machines."""
+        uris = {"publicClient": True, "redirectUris": ["http://127.0.0.1/*"]}
+        self.make_client(client_id, *mappers, **uris, **more)
+
+    def mapper_of_scope(self, scope: str, mapper: str) -> dict[str, Any]:
+        """One of Keycloak's own mappers, to put beside a client's own ones."""
+        (found,) = [one for one in self.call("GET", "/client-scopes") if one["name"] == scope]
+        (mapped,) = [one for one in found["protocolMappers"] if one["name"] == mapper]
+        return {name: mapped[name] for name in ("name", "protocol", "protocolMapper", "config")}
+
+    def make_group(self, path: str) -> None:
+        """With the groups above it, where they are missing."""
+        above, _, name = path.rpartition("/")
+        try:
+            parent = f"/{self.group_id(above)}/children" if above else ""
+        except AssertionError:
+            self.make_group(above)
+            parent = f"/{self.group_id(above)}/children"
+        self.call("POST", f"/groups{parent}", json={"name": name})
+
+    def make_role(self, name: str, client_id: str | None = None) -> None:
+        self.call("POST", f"{self._roles(client_id)}/roles", json={"name": name})
+
+    def give_role(self, username: str, name: str, client_id: str | None = None) -> None:
+        role = self.call("GET", f"{self._roles(client_id)}/roles/{name}")
+        of = f"clients/{self.client(client_id)['id']}" if client_id else "realm"
+        self.call("POST", f"/users/{self.user_id(username)}/role-mappings/{of}", json=[role])
+
+    def _roles(self, client_id: str | None) -> str:
+        return f"/clients/{self.client(client_id)['id']}" if client_id else ""
+
     def secret(self, client_id: str) -> str:
         """What Keycloak has made."""
         answer = self.call("GET", f"/clients/{self.client(client_id)['id']}/client-secret")
@@ -87,6 +119,14 @@ class Realm:
             **more,
         }
         self.call("POST", "/users", json=known)
+
+    def make_addresses_optional(self) -> None:
+        """By default 26 asks whoever has no address for one, at the next login."""
+        profile = self.call("GET", "/users/profile")
+        for attribute in profile["attributes"]:
+            if attribute["name"] == "email":
+                attribute.pop("required", None)
+        self.call("PUT", "/users/profile", json=profile)
 
     def user_id(self, username: str) -> str:
         if username not in self._user_ids:
@@ -129,18 +169,13 @@ class Realm:
         }
         query |= {"code_challenge": _challenge(verifier), "code_challenge_method": "S256"}
         query |= {"nonce": nonce} if nonce else {}
-        with requests.Session() as browser:
-            browser.trust_env = False
-            address = f"{self.issuer}/protocol/openid-connect/auth?{urlencode(query)}"
-            form = browser.get(address, timeout=30)
-            action = re.search(r'action="([^"]+)"', form.text)
-            assert action, form.text[:2000]
-            answer = browser.post(
-                unescape(action.group(1)),
-                data={"username": person.name, "password": person.password},
-                allow_redirects=False,
-                timeout=30,
-            )
+        form = http("GET", f"{self.issuer}/protocol/openid-connect/auth?{urlencode(query)}")
+        action = re.search(r'action="([^"]+)"', form.text)
+        assert action, form.text[:2000]
+        # By hand: Keycloak 26 marks its cookies as secure also on loopback, where browsers send them all the same.
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in form.cookies)
+        filled = {"username": person.name, "password": person.password}
+        answer = http("POST", unescape(action.group(1)), data=filled, headers={"Cookie": cookies})
         assert answer.status_code == 302, answer.text[:2000]
         code = parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
         grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
