@@ -173,13 +173,15 @@ class TestTokenShapes:
         plain = (groups_mapper(), audience_mapper("mlflow"))
         keycloak.realm.make_program("light", *plain, **light)
         token = program_token(keycloak, BOB, "light")
-        assert not {"aud", "email", "groups"} & set(tokens.claims_of(token))
+        assert not {"sub", "aud", "email", "groups"} & set(tokens.claims_of(token))
         wire.refusal(by_token(mlflow, token), 401, "token_audience")
-        mappers = (*plain, keycloak.realm.mapper_of_scope("email", "email"))
+        # Also `sub`, which Keycloak leaves out as well.
+        scopes = (("basic", "sub"), ("email", "email"), ("email", "email verified"))
+        mappers = (*plain, *(keycloak.realm.mapper_of_scope(*scope) for scope in scopes))
         asked = [{**one, "config": {**one["config"], "lightweight.claim": "true"}} for one in mappers]
         keycloak.realm.make_program("light-and-good", *asked, **light)
         token = program_token(keycloak, BOB, "light-and-good")
-        assert {"aud", "email", "groups"} <= set(tokens.claims_of(token))
+        assert {"sub", "aud", "email", "email_verified", "groups"} <= set(tokens.claims_of(token))
         assert by_token(mlflow, token).status_code == 200
 
 

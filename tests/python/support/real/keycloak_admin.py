@@ -172,7 +172,7 @@ class Realm:
         form = http("GET", f"{self.issuer}/protocol/openid-connect/auth?{urlencode(query)}")
         action = re.search(r'action="([^"]+)"', form.text)
         assert action, form.text[:2000]
-        # By hand: Keycloak 26 marks its cookies as secure also on loopback, where browsers send them all the same.
+        # By hand: Keycloak 26 marks its cookies as secure on loopback too, where browsers send them anyway.
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in form.cookies)
         filled = {"username": person.name, "password": person.password}
         answer = http("POST", unescape(action.group(1)), data=filled, headers={"Cookie": cookies})
