@@ -66,7 +66,7 @@ codes! {
     TokenKeyUnknown "token_key_unknown" Caller "The token is signed with a key that the provider does not publish.";
     TokenSignature "token_signature" Caller "The signature of the token is not valid.";
     TokenIssuer "token_issuer" Caller "The token was issued by another provider.";
-    TokenAudience "token_audience" Caller "The token was issued for another application.";
+    TokenAudience "token_audience" Caller "The token was issued for another application: its 'aud' does not name this one (in Keycloak, the mapper 'Audience' of the client that gets the token puts it there).";
     TokenAuthorizedParty "token_authorized_party" Caller "The token was issued to another client.";
     TokenExpired "token_expired" Caller "The token has expired. Get a new one.";
     TokenNotYetValid "token_not_yet_valid" Caller "The token is not valid yet.";
@@ -78,7 +78,7 @@ codes! {
     UsernameMissing "username_missing" Caller "The token does not carry the claim that names the user.";
     UsernameInvalid "username_invalid" Caller "The user name in the token cannot be used.";
     EmailUnverified "email_unverified" Caller "The provider has not verified this e-mail address.";
-    GroupsMissing "groups_missing" Caller "The token carries no groups, so membership cannot be checked.";
+    GroupsMissing "groups_missing" Caller "You are in no group, or the provider does not say which ones you are in, so membership cannot be checked.";
     GroupsOverage "groups_overage" Caller "You are in more groups than your provider puts into a token, so membership cannot be checked.";
     GroupRequired "group_required" Caller "You are signed in, but not a member of a group that may use this MLflow.";
     UsernameTaken "username_taken" Caller "This user name already belongs to somebody else in MLflow.";

@@ -81,6 +81,12 @@ def _ending(server_factory: MakeServer) -> Iterator[MakeServer]:
     assert not faults, "\n\n".join(faults)
 
 
+@pytest.fixture(scope="session")
+def end_server() -> Callable[[MlflowServer], None]:
+    """Stops a server of the factory, and judges what it left behind."""
+    return _ended
+
+
 @pytest.fixture
 def make_server(server_factory: MakeServer) -> Iterator[MakeServer]:
     """Servers of one test."""

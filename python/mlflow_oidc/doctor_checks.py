@@ -214,13 +214,12 @@ def scopes(patient: Patient) -> Iterator[Finding]:
 
 
 def claims(patient: Patient) -> Iterator[Finding]:
-    # Of a dotted path the provider can list the first name alone.
-    yield from _offered(
-        patient,
-        "claims",
-        lambda read: [name.split(".")[0] for name in (read["username_claim"], *read["groups_claims"])],
-        "OIDC_USERNAME_CLAIM and OIDC_GROUPS_CLAIM",
-    )
+    def wanted(read: dict[str, Any]) -> list[str]:
+        # The first name counts before the others. Of a dotted path the provider can list the first member alone.
+        names = [*read["username_claims"][:1], *read["groups_claims"]]
+        return [name if "://" in name else name.split(".")[0] for name in names]
+
+    yield from _offered(patient, "claims", wanted, "OIDC_USERNAME_CLAIM and OIDC_GROUPS_CLAIM")
 
 
 def _offered(

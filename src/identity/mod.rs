@@ -108,7 +108,8 @@ impl Rules {
         !self.user_groups.is_empty()
     }
 
-    fn groups_decide(&self) -> bool {
+    /// Whether membership means anything: who gets in, or who is an administrator.
+    pub fn groups_decide(&self) -> bool {
         !(self.user_groups.is_empty() && self.admin_groups.is_empty())
     }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import BrowserContext, Page
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from support import ports, venvs
 from support.provider import Provider
@@ -25,6 +28,30 @@ ARGUMENTS = [
     "--disable-features=LocalNetworkAccessChecks",
 ]
 SCREENSHOTS = venvs.REPOSITORY / "build" / "screenshots"
+
+
+def launched() -> Iterator[Browser]:
+    """One browser for a whole run; a missing one is a skip for a developer, and never one for CI."""
+    if not CHROMIUM.exists():
+        told = f"no {CHROMIUM}: `apt-get install chromium` puts it there"
+        if os.environ.get("CI") == "true":
+            pytest.fail(told)
+        pytest.skip(told)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def fresh_context(browser: Browser, scripts: bool = True) -> Iterator[BrowserContext]:
+    """A browser that has never been here. Pages that ask a CDN for a stylesheet: nobody waits."""
+    made = browser.new_context(java_script_enabled=scripts, viewport={"width": 1100, "height": 720})
+    made.route(
+        lambda url: urlsplit(url).hostname not in ("127.0.0.1", "localhost"), lambda route: route.abort()
+    )
+    made.set_default_timeout(20_000)
+    yield made
+    made.close()
 
 
 def log_in(page: Page, provider: Provider, subject: str) -> None:

@@ -43,9 +43,10 @@ class MlflowServer:
         host: str = "127.0.0.1",
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
+        port: int | None = None,
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
-        self.port = ports.free(host)
+        self.port = port or ports.free(host)
         self.host = host
         self.origin = ports.origin(host, self.port)
         self.url = self.origin + prefix

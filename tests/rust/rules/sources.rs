@@ -256,6 +256,11 @@ fn where_groups_only_make_administrators_nobody_is_kept_out_by_too_many() {
     let world = graph_world(&settings, answer(403, "application/json", "{}"));
     assert_eq!(Browser::default().sign_in(&world, referring()).outcome(), let_in());
     assert_eq!(world.users.is_admin("alice@example.com"), Some(false));
+    // Nor does an administrator lose the flag: there are groups, and nobody knows which.
+    Browser::signed_in(&world, Draft::id_token().in_groups(&["root"]));
+    world.clock.forward(1);
+    assert_eq!(Browser::default().sign_in(&world, referring()).outcome(), let_in());
+    assert_eq!(world.users.is_admin("alice@example.com"), Some(true));
     let told = graph_world(&settings, ok(&page(&["root"], None)));
     assert_eq!(Browser::default().sign_in(&told, referring()).outcome(), let_in());
     assert_eq!(told.users.is_admin("alice@example.com"), Some(true));

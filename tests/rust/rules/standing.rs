@@ -40,6 +40,33 @@ fn a_lost_membership_ends_the_sessions_and_takes_the_flag() {
     }
 }
 
+/// Keycloak 26 leaves the claim out for somebody who is in no group. A login has asked everywhere there is, so what it is told
+/// nowhere is no membership; an access token of another client may lack the claim for its own reasons, and says nothing.
+#[test]
+fn a_login_that_is_told_of_no_groups_anywhere_ends_what_the_groups_gave() {
+    let without_groups = || {
+        let mut draft = Draft::id_token();
+        draft.drop("groups").set("iat", NOW + 1);
+        draft
+    };
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, Draft::id_token().in_groups(&["MLFLOW_admin"]));
+    world.clock.forward(1);
+    let answered = Browser::default().sign_in(&world, without_groups());
+    assert_eq!(answered.refusal(), refusal(403, "groups_missing"));
+    assert_eq!(world.users.is_admin(ALICE), Some(false));
+    world.clock.forward(5);
+    assert_eq!(browser.send(&world, Ask::get("/api/x")).refusal(), refusal(403, "group_required"));
+
+    // Where everybody may come in, the login succeeds, and makes no administrator of whoever was one.
+    let open = World::with(&[("OIDC_USER_GROUP", ""), ("OIDC_ADMIN_GROUP", "root")]);
+    Browser::signed_in(&open, Draft::id_token().in_groups(&["root"]));
+    assert_eq!(open.users.is_admin(ALICE), Some(true));
+    open.clock.forward(1);
+    Browser::signed_in(&open, without_groups());
+    assert_eq!(open.users.is_admin(ALICE), Some(false));
+}
+
 #[test]
 fn a_lost_membership_reaches_the_other_workers() {
     let one = World::new();
