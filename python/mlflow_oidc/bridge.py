@@ -119,39 +119,15 @@ def _door(judge: Judge, handle: Handle) -> Handle:
             # MLflow has no other kind; 1008 is "policy violation" (RFC 6455 section 7.4.1).
             await send({"type": "websocket.close", "code": 1008})
             return
-        tape = _Tape(receive)
         try:
-            refusal = await judge(Request(scope, tape))
+            # MLflow's checks leave a body that they have read in the state of the request, for the route.
+            refusal = await judge(Request(scope, receive))
         except Exception:
             logger.exception("a fault in mlflow-oidc: the request was refused")
             refusal = _error(500, "INTERNAL_ERROR", "A fault in mlflow-oidc. [internal]")
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        tape.rewind()
-        await handle(scope, tape, send)
+        await (handle if refusal is None else refusal)(scope, receive, send)
 
     return guarded
-
-
-class _Tape:
-    """What has come of a request's body, so that the route can read again what a check has read."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._kept: list[Any] = []
-        self._recording = True
-
-    def rewind(self) -> None:
-        """From here on: first what was kept, then the rest."""
-        self._recording = False
-
-    async def __call__(self) -> Any:
-        """The next message."""
-        if self._recording:
-            self._kept.append(await self._receive())
-            return self._kept[-1]
-        return self._kept.pop(0) if self._kept else await self._receive()
 
 
 class _Bridge:

@@ -38,6 +38,10 @@ logger = logging.getLogger("mlflow.oidc")
 class NoContext:
     """The run context provider that MLflow asked for. It never has anything to say about a run."""
 
+    def __init__(self) -> None:
+        """MLflow makes one when it loads its plugins, which is when there is something to watch for."""
+        _watch()
+
     def in_context(self) -> bool:
         """Whether it has tags for the run that is being made: never."""
         return False
@@ -108,9 +112,7 @@ def _watch() -> None:
         return
     module = sys.modules.get(_AUTH)
     if module is None:
-        sys.meta_path.insert(0, _Watch())
+        if not any(isinstance(finder, _Watch) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _Watch())
     elif not getattr(module.__spec__, "_initializing", False):
         _install(module)
-
-
-_watch()

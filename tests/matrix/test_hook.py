@@ -61,7 +61,8 @@ def test_a_client_has_nothing_of_it(cell: Cell, tmp_path: Path) -> None:
 
 
 def test_it_is_there_before_the_auth_app(guarded: Cell, tmp_path: Path) -> None:
-    said, log = _made(guarded, tmp_path, "uvicorn")
+    """Also where something else has imported its module before MLflow."""
+    said, log = _made(guarded, tmp_path, "uvicorn", "imported-first")
     assert (said["loaded_early"], said["active"], said["kind"]) == (True, True, "FastAPI")
     assert said["answers"][0][0] == 401
     assert json.loads(said["answers"][0][1])["code"] == "no_credentials"

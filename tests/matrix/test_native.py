@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import http.server
+import json
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -122,23 +125,84 @@ def test_mlflows_own_checks_decide_with_the_name(
     assert plain.call_native("POST", TRACES, token=ada, **otlp.trace(experiment)).status_code == 200
 
 
-def test_the_gateway_checks_and_reads_the_body(
-    natives: Cell, plain: MlflowServer, provider: Provider, person: Person
+class _Model(http.server.BaseHTTPRequestHandler):
+    """A model behind MLflow's gateway that says one word to everything."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        choice = {"index": 0, "message": {"role": "assistant", "content": "word"}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        said = {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt", "choices": [choice]}
+        body = json.dumps({**said, "usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing between the tests' dots."""
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[str]:
+    """The address of a model."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Model)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def _endpoint(server: MlflowServer, token: str, model: str) -> str:
+    """A gateway endpoint to that model; it belongs to whose token it is."""
+    name, at = f"endpoint-{uuid.uuid4().hex[:8]}", "/api/3.0/mlflow/gateway"
+
+    def made(what: str, **body: object) -> dict[str, object]:
+        answer = server.call("POST", f"{at}/{what}/create", token=token, json=body)
+        assert answer.status_code == 200, f"{what}: {answer.text}"
+        said: dict[str, object] = next(iter(answer.json().values()))
+        return said
+
+    secret = made(
+        "secrets",
+        secret_name=name,
+        secret_value={"api_key": "sk-of-a-model-provider"},
+        provider="openai",
+        auth_config={"api_base": model},
+    )
+    definition = made(
+        "model-definitions",
+        name=name,
+        secret_id=secret["secret_id"],
+        provider="openai",
+        model_name="gpt",
+    )
+    config = {"model_definition_id": definition["model_definition_id"], "linkage_type": "PRIMARY"}
+    made("endpoints", name=name, model_configs=[{**config, "weight": 1}])
+    return name
+
+
+def test_the_gateway_asks_who_may_use_an_endpoint(
+    natives: Cell, plain: MlflowServer, provider: Provider, person: Person, model: str
 ) -> None:
-    """The check reads the model's name in the body, and the route has to find the same body after it."""
+    """MLflow's check reads the model's name in the body, and the route has to find the body after it."""
     if not since(natives, "3.9.0"):
         not_there("the gateway is native since MLflow 3.9")
-    path, body = "/gateway/mlflow/v1/chat/completions", {"model": "none", "messages": []}
+    alice, bob = provider.bearer(person("alice")), provider.bearer(person("bob"))
+    path = "/gateway/mlflow/v1/chat/completions"
+    body = {"model": _endpoint(plain, alice, model), "messages": [{"role": "user", "content": "hello"}]}
     wire.refusal(plain.call_native("POST", path, json=body), 401)
-    plain_user = provider.bearer(person("alice"))
-    assert plain.call_native("POST", path, token=plain_user, json=body).status_code == 403
-    ada = provider.bearer(person("ada"), groups=["MLFLOW_admin"])
-    answer = plain.call_native("POST", path, token=ada, json=body)
-    assert answer.status_code in (400, 404), f"{answer.status_code} {answer.text}"
-    assert "none" in answer.text or "messages" in answer.text
+    # By default_permission everybody may read, which is not to use.
+    assert plain.call_native("POST", path, token=bob, json=body).status_code == 403
     # X-MLflow-Authorization is who calls, Authorization then the caller's key for the model.
-    both = {"X-MLflow-Authorization": f"Bearer {ada}", "Authorization": "Bearer sk-of-a-model-provider"}
-    assert plain.call_native("POST", path, headers=both, json=body).status_code == answer.status_code
+    both = {"X-MLflow-Authorization": f"Bearer {alice}", "Authorization": "Bearer sk-of-a-model-provider"}
+    for headers in ({"Authorization": f"Bearer {alice}"}, both):
+        answer = plain.call_native("POST", path, headers=headers, json=body)
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+        assert answer.json()["choices"][0]["message"]["content"] == "word"
 
 
 def test_mlflows_jobs_reach_the_gateway_and_nothing_else(

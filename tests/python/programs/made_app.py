@@ -1,7 +1,8 @@
 """MLflow's auth app, made as a server worker makes it: `made_app.py SERVER [NAME-TO-REMOVE]` prints one JSON.
 
 SERVER is what MLflow tells its workers (uvicorn, gunicorn). `without-hook` as the name pretends that our
-entry point was not loaded; any other is taken out of mlflow.server.auth, as if MLflow no longer had it.
+entry point was not loaded, `imported-first` imports its module before MLflow; any other is taken out of
+mlflow.server.auth, as if MLflow no longer had it.
 """
 
 import asyncio
@@ -17,6 +18,9 @@ if remove == "without-hook":
     stub.NoContext = type("NoContext", (), {"in_context": lambda self: False})
     sys.modules["mlflow_oidc.early"] = stub
 
+if remove == "imported-first":
+    import mlflow_oidc.early  # noqa: F401
+
 import mlflow  # noqa: E402
 
 loaded_early = "mlflow_oidc.early" in sys.modules and "mlflow.server.auth" not in sys.modules
@@ -25,7 +29,7 @@ if remove == "without-hook":
 
 from mlflow.server import auth  # noqa: E402
 
-if remove is not None and remove != "without-hook":
+if remove not in (None, "without-hook", "imported-first"):
     delattr(auth, remove)
 made = auth.create_app()
 
