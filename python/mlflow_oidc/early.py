@@ -8,6 +8,7 @@ So it imports nothing, and in a process that never imports ``mlflow.server.auth`
 
 import logging
 import os
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -91,19 +92,22 @@ def _version() -> str | None:
 
 
 def warn_if_missing(version: str) -> None:
-    """Says that native routes are open, where they should be guarded and are not. Raises nothing.
+    """Says that native routes are not guarded, where they should be. Raises nothing.
 
     Takes MLflow's version. It is for a worker whose auth app is being asked already.
     """
-    if version not in NATIVE_CHECKS or os.environ.get("_MLFLOW_SGI_NAME") != "uvicorn":
+    if not re.match(r"3\.([4-9]|1[0-4])\.", version) or os.environ.get("_MLFLOW_SGI_NAME") != "uvicorn":
         return
     from mlflow_oidc import bridge
 
     if not bridge.active():
+        known = version in NATIVE_CHECKS
         logger.error(
-            "mlflow-oidc does not guard the native routes of MLflow %s: its entry point was not loaded. "
-            "Install the wheel into MLflow's environment, or start MLflow with --gunicorn-opts",
+            "mlflow-oidc does not guard the native routes of MLflow %s, because %s; way out: --gunicorn-opts",
             version,
+            "its entry point was not loaded, or authorization_function names another function"
+            if known
+            else "it does not know this release",
         )
 
 
