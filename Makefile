@@ -11,7 +11,7 @@ MLFLOW ?= 3.17.2
 # How long `make fuzz` runs each target, and which ones (none named: all).
 MINUTES ?= 1
 TARGETS ?=
-# What `make test-matrix` runs: all, or versions of MLflow, for example MATRIX="3.9.0 3.14.0".
+# What `make test-matrix` runs: all, or a part, for example MATRIX="3.9.0 3.14.0 py3.10 default".
 MATRIX ?= all
 # More words for `make bench-python`, for example BENCH=--quick.
 BENCH ?=
@@ -129,7 +129,7 @@ test-python: prerequisites tools build/wheel/.built build/prototype/.built ## py
 
 # Other versions, Pythons and servers than `make test-python`, which runs six cells of these.
 .PHONY: test-matrix
-test-matrix: prerequisites tools build/wheel/.built ## Every MLflow, Python and server (an hour; MATRIX="3.9.0 3.14.0" for a part), and their table
+test-matrix: prerequisites tools build/wheel/.built ## Every MLflow, Python and server (an hour or two; MATRIX="3.9.0 py3.10" for a part), and their table
 	$(VENVS) tools $$($(PYTHON) -B tools/matrix.py environments $(MATRIX)) --wheel $(THE_WHEEL)
 	@STEP_IS_LAST=yes tools/step 'Testing the matrix with real MLflow servers (an hour)' sh -c '\
 		MLFLOW_OIDC_MATRIX="$(MATRIX)" $(TOOLS)/python -P -m pytest tests/matrix $(PYTEST); \

@@ -2,7 +2,7 @@
 
 `python3 tools/matrix.py environments CHOICE` prints the names of the environments for tools/venvs.py;
 `python3 tools/matrix.py table` writes the results of the last runs into docs/compatibility.md.
-CHOICE is `all`, `spread` (what `make test` runs), or versions of MLflow.
+CHOICE is `spread` (what `make test` runs), `all`, or words such as `3.9.0 3.14.0 py3.10 default`.
 
 Only the standard library is used here, because tools/venvs.py reads the table.
 """
@@ -92,16 +92,30 @@ SPREAD = (
 
 
 def chosen(choice: str) -> tuple[Cell, ...]:
-    """The cells of `all`, `spread`, or versions with spaces between. Raises ValueError for others."""
-    words = choice.split()
-    if words in (["spread"], []):
+    """The cells of `spread`, or of words of three kinds: versions, `py3.10`, and servers (`default` too).
+
+    Of each kind that is named a cell must have one; `all` names none. Raises ValueError for other words.
+    """
+    words = set(choice.split()) - {"all"}
+    if choice.split() in ([], ["spread"]):
         return SPREAD
-    if words == ["all"]:
-        return CELLS
-    known = {release.version for release in RELEASES}
-    if strange := sorted(set(words) - known):
-        raise ValueError(f"not in the matrix: {' '.join(strange)}; there are {' '.join(sorted(known))}")
-    return tuple(cell for cell in CELLS if cell.version in words)
+    kinds = (
+        {release.version for release in RELEASES},
+        {f"py{python}" for python in PYTHONS},
+        {server for release in RELEASES for server in release.servers} | {"default"},
+    )
+    if strange := words.difference(*kinds):
+        raise ValueError(f"not in the matrix: {' '.join(sorted(strange))}; see tools/matrix.py")
+    return tuple(
+        cell for cell in CELLS if all(not words & kind or words & kind & _words(cell) for kind in kinds)
+    )
+
+
+def _words(cell: Cell) -> set[str]:
+    """Every word that means this cell."""
+    default = next(release.servers[0] for release in RELEASES if release.version == cell.version)
+    words = {cell.version, f"py{cell.python}", cell.server}
+    return words | {"default"} if cell.server == default else words
 
 
 def main() -> int:
