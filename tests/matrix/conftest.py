@@ -69,12 +69,13 @@ def plain(cell: Cell, server_factory: MakeServer, provider: Provider) -> Iterato
 
 @pytest.fixture(scope="session")
 def behind(cell: Cell, server_factory: MakeServer, provider: Provider) -> Iterator[MlflowServer]:
-    """Below `/ml`, found at `PUBLIC` through a proxy that ends TLS."""
+    """Below `/ml`, found at `PUBLIC` through a proxy that ends TLS; with workspaces from 3.10 on."""
     settings = settings_for(
         provider.issuer,
         OIDC_PUBLIC_URL=PUBLIC,
         MLFLOW_SERVER_ALLOWED_HOSTS="mlflow.example,127.0.0.1:*",
         MLFLOW_SERVER_CORS_ALLOWED_ORIGINS="https://mlflow.example",
+        MLFLOW_ENABLE_WORKSPACES=str(since(cell, "3.10.0")).lower(),
     )
     running = server_factory(
         cell.environment, provider.issuer, prefix="/ml", settings=settings, more=_more(cell)

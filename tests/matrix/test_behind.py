@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -10,9 +11,9 @@ from matrix import Cell
 from support import browser as browsers
 from support import otlp, wire
 from support.browser import Browser
-from support.cells import PUBLIC
+from support.cells import PUBLIC, not_there, since
 from support.provider import Provider
-from support.server import MlflowServer
+from support.server import ADMIN, MlflowServer
 
 Person = Callable[..., str]
 
@@ -58,3 +59,43 @@ def test_native_routes_beside_and_below_a_path(
     ]
     # One of the two is there: 200, or 403 by MLflow's own check of the experiment.
     assert set(statuses) & {200, 403}, statuses
+
+
+def test_a_native_route_knows_the_workspace(
+    natives: Cell, behind: MlflowServer, provider: Provider, person: Person
+) -> None:
+    """MLflow forgets it at the end of a Flask request, and its checks come after the one made for us."""
+    if not since(natives, "3.10.0"):
+        not_there("MLflow has workspaces since 3.10")
+    alice, team = person("alice"), f"team-{uuid.uuid4().hex[:8]}"
+    of_alice, of_bob = provider.bearer(alice), provider.bearer(person("bob"))
+    for token in (of_alice, of_bob):
+        assert behind.call("GET", EXPERIMENTS, token=token).status_code == 200
+    made = behind.call("POST", "/ajax-api/3.0/mlflow/workspaces", json={"name": team}, auth=ADMIN)
+    assert made.status_code in (200, 201), made.text
+    _manage(natives, behind, f"{alice}@example.org", team)
+
+    here = {"X-MLFLOW-WORKSPACE": team}
+    path, body = "/ajax-api/2.0/mlflow/experiments/create", {"name": f"of-{team}"}
+    made = behind.call("POST", path, token=of_alice, json=body, headers=here)
+    assert made.status_code == 200, made.text
+    sent = otlp.trace(made.json()["experiment_id"])
+    sent["headers"] |= here
+    prefix = "/ml" if since(natives, "3.16.0") else ""
+    url = f"http://127.0.0.1:{behind.port}{prefix}/v1/traces"
+    assert wire.send("POST", url, token=of_alice, **sent).status_code == 200
+    assert wire.send("POST", url, token=of_bob, **sent).status_code == 403
+
+
+def _manage(cell: Cell, server: MlflowServer, username: str, workspace: str) -> None:
+    """Lets a user manage a workspace, in the way of that MLflow."""
+    api = "/ajax-api/3.0/mlflow"
+    if not since(cell, "3.13.0"):
+        grant = {"username": username, "permission": "MANAGE"}
+        server.admin("POST", f"{api}/workspaces/{workspace}/permissions", json=grant)
+        return
+    role = server.admin("POST", f"{api}/roles/create", json={"name": "managers", "workspace": workspace})
+    of_role = {"role_id": role["role"]["id"]}
+    whole = {"resource_type": "workspace", "resource_pattern": "*", "permission": "MANAGE"}
+    server.admin("POST", f"{api}/roles/permissions/add", json={**of_role, **whole})
+    server.admin("POST", f"{api}/roles/assign", json={**of_role, "username": username})
