@@ -64,7 +64,6 @@ class _Watch:
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                # A loader is made for each spec, so that this one loads nothing else.
                 load: Any = spec.loader
                 load.exec_module = _and_then(load.exec_module)
                 return spec
@@ -74,7 +73,9 @@ class _Watch:
 def _and_then(execute: Any) -> Any:
     def exec_module(module: ModuleType) -> None:
         execute(module)
-        _install(module)
+        # The loader of a zip file is one for all of its modules.
+        if module.__name__ == _AUTH:
+            _install(module)
 
     return exec_module
 
