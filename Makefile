@@ -11,6 +11,8 @@ MLFLOW ?= 3.17.2
 # How long `make fuzz` runs each target, and which ones (none named: all).
 MINUTES ?= 1
 TARGETS ?=
+# What `make test-matrix` runs: all, or a part, for example MATRIX="3.9.0 3.14.0 py3.10 default".
+MATRIX ?= all
 # More words for `make bench-python`, for example BENCH=--quick.
 BENCH ?=
 # More words for pytest, for example PYTEST="-k bearer -x".
@@ -120,10 +122,18 @@ test-packages: prerequisites build/wheel/.built ## The wheel in an empty environ
 
 .PHONY: test-python
 test-python: prerequisites tools build/wheel/.built build/prototype/.built ## pytest against real MLflow servers (PYTEST="-k bearer -x" for a part)
-	$(VENVS) tools $(MLFLOWS) --wheel $(THE_WHEEL)
+	$(VENVS) tools $(MLFLOWS) $$($(PYTHON) -B tools/matrix.py environments) --wheel $(THE_WHEEL)
 	$(VENVS) bench --wheel $(THE_WHEEL) --wheel $$(ls build/prototype/*.whl)
 	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
-		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser) $(PYTEST)
+		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser tests/matrix) $(PYTEST)
+
+# Other versions, Pythons and servers than `make test-python`, which runs six cells of these.
+.PHONY: test-matrix
+test-matrix: prerequisites tools build/wheel/.built ## Every MLflow, Python and server (an hour or two; MATRIX="3.9.0 py3.10" for a part), and their table
+	$(VENVS) tools $$($(PYTHON) -B tools/matrix.py environments $(MATRIX)) --wheel $(THE_WHEEL)
+	@STEP_IS_LAST=yes tools/step 'Testing the matrix with real MLflow servers (an hour)' sh -c '\
+		MLFLOW_OIDC_MATRIX="$(MATRIX)" $(TOOLS)/python -P -m pytest tests/matrix $(PYTEST); \
+		status=$$?; $(PYTHON) -B tools/matrix.py table; exit $$status'
 
 # What a bench uses of the tests' helpers, it uses from where they are.
 WITH_HELPERS := PYTHONPATH=tests/python $(TOOLS)/python -P

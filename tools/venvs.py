@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import matrix
 import pip_settings
 import pythons
 
@@ -38,6 +39,7 @@ class Environment:
     takes_wheel: bool = True
     newest_python: tuple[int, int] | None = None
     oldest_python: tuple[int, int] = pythons.FLOOR
+    packages: str = ""
 
     @property
     def folder(self) -> Path:
@@ -49,7 +51,7 @@ class Environment:
 
     def requirements(self) -> Path | None:
         """The file that names its packages; an environment without one is empty but for the wheel."""
-        file = ROOT / "tools" / "requirements" / f"{self.name}.txt"
+        file = ROOT / "tools" / "requirements" / f"{self.packages or self.name}.txt"
         return file if file.exists() else None
 
 
@@ -75,6 +77,15 @@ ENVIRONMENTS = {
         ),
     )
 }
+for cell in matrix.CELLS:
+    only = (3, int(cell.python.removeprefix("3.")))
+    ENVIRONMENTS[f"mlflow-{cell.environment}"] = Environment(
+        f"mlflow-{cell.environment}",
+        f"MLflow {cell.version} (seconds to a minute)",
+        newest_python=only,
+        oldest_python=only,
+        packages=f"mlflow-{cell.version}",
+    )
 
 
 def main() -> int:

@@ -139,8 +139,11 @@ def _make_engine() -> Engine:
     import mlflow
     from mlflow.server import auth
 
-    from mlflow_oidc import permissions
+    from mlflow_oidc import early, permissions, releases
     from mlflow_oidc.users import Users
+
+    releases.warn(mlflow.__version__)
+    early.warn_if_missing(mlflow.__version__)
 
     database, kind = _database(auth.store.engine)
     engine = Engine(
