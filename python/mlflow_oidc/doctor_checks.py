@@ -215,7 +215,7 @@ def scopes(patient: Patient) -> Iterator[Finding]:
 
 def claims(patient: Patient) -> Iterator[Finding]:
     def wanted(read: dict[str, Any]) -> list[str]:
-        # The first name counts before the others. Of a dotted path the provider can list the first member alone.
+        # The first name counts before the others. Of a dotted path only the first member can be listed.
         names = [*read["username_claims"][:1], *read["groups_claims"]]
         return [name if "://" in name else name.split(".")[0] for name in names]
 
