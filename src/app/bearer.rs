@@ -89,7 +89,7 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Statement> {
 pub fn check<'t>(config: &Config, sealer: &Sealer, now: i64, token: &'t str) -> Result<(Compact<'t>, i64)> {
     let compact = Compact::parse(token)?;
     let expected = Expectation {
-        issuer: &config.issuer,
+        issuers: &config.issuers,
         client_id: &config.client_id,
         audiences: &config.audiences,
         now,

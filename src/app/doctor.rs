@@ -36,7 +36,7 @@ fn read(config: &Config) -> Value {
         "prefix": config.place.prefix,
         "callback": config.place.callback,
         "scopes": config.scopes.split_whitespace().collect::<Vec<_>>(),
-        "username_claim": config.rules.username_claim,
+        "username_claims": config.rules.username_claims,
         "groups_claims": config.rules.groups_claims,
         "user_groups": config.rules.user_groups,
         "admin_groups": config.rules.admin_groups,
@@ -84,7 +84,7 @@ impl Provider {
         let (metadata, _) = self.metadata.as_ref().map_err(Clone::clone)?;
         let Some(keys) = &self.keys else { return Err(Error::internal("keys that were not asked for")) };
         let verified = verify(compact, keys.as_ref().map_err(Clone::clone)?, &metadata.algorithms)?;
-        let identity = config.rules.identify(verified.claims())?.identity;
+        let identity = config.rules.identify(&config.issuer, verified.claims())?.identity;
         let groups = identity.groups.as_deref();
         config.rules.admit(groups)?;
         Ok(json!({
