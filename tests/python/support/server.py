@@ -36,16 +36,17 @@ class MlflowServer:
         settings: Mapping[str, str],
         workers: int = 1,
         arguments: list[str] | None = None,
-        more_arguments: tuple[str, ...] = (),
+        more: list[str] | None = None,
         oidc_section: Mapping[str, str] | None = None,
         function: str = FUNCTION,
         prefix: str = "",
         host: str = "127.0.0.1",
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
+        port: int | None = None,
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
-        self.port = ports.free(host)
+        self.port = port or ports.free(host)
         self.host = host
         self.origin = ports.origin(host, self.port)
         self.url = self.origin + prefix
@@ -55,7 +56,8 @@ class MlflowServer:
         # Lines that end a traceback which a test has asked for.
         self.excused: set[str] = set()
         self._settings = dict(settings)
-        self._arguments, self._more_arguments = arguments, more_arguments
+        self._arguments = arguments
+        self._more = list(more or [])
         self._oidc_section = dict(oidc_section or {})
         self._function = function
         self._fresh = fresh
@@ -79,8 +81,7 @@ class MlflowServer:
         self._write_ini()
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
-        command += self._more_arguments
-        command += ["--port", str(self.port)]
+        command += ["--port", str(self.port), *self._more]
         if self.prefix:
             command += ["--static-prefix", self.prefix]
         with self.log.open("ab") as log:
