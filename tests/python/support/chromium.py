@@ -12,6 +12,7 @@ from playwright.sync_api import BrowserContext, Page
 from support import ports, venvs
 from support.provider import Provider
 
+SCREENSHOTS = venvs.REPOSITORY / "build" / "screenshots"
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",
@@ -24,7 +25,6 @@ ARGUMENTS = [
     # Chromium keeps others away from this machine's addresses, and would hide what our own guards do.
     "--disable-features=LocalNetworkAccessChecks",
 ]
-SCREENSHOTS = venvs.REPOSITORY / "build" / "screenshots"
 
 
 def log_in(page: Page, provider: Provider, subject: str) -> None:
