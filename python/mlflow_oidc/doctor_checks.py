@@ -210,30 +210,32 @@ def keys(patient: Patient) -> Iterator[Finding]:
 
 
 def scopes(patient: Patient) -> Iterator[Finding]:
-    yield from _offered(patient, "scopes", lambda read: read["scopes"], "OIDC_SCOPES")
+    read = patient.settings
+    if read is not None:
+        yield from _offered(patient, "scopes", [[scope] for scope in read["scopes"]], "OIDC_SCOPES")
 
 
 def claims(patient: Patient) -> Iterator[Finding]:
-    def wanted(read: dict[str, Any]) -> list[str]:
-        # The first name counts before the others. Of a dotted path only the first member can be listed.
-        names = [*read["username_claims"][:1], *read["groups_claims"]]
-        return [name if "://" in name else name.split(".")[0] for name in names]
+    read = patient.settings
+    if read is not None:
+        # The first claim that is there names the user; groups are taken from all of them. Of a dotted path a
+        # provider can list the first name alone.
+        wanted = [read["username_claims"], *([name] for name in read["groups_claims"])]
+        firsts = [[name if "://" in name else name.split(".")[0] for name in names] for names in wanted]
+        yield from _offered(patient, "claims", firsts, "OIDC_USERNAME_CLAIM and OIDC_GROUPS_CLAIM")
 
-    yield from _offered(patient, "claims", wanted, "OIDC_USERNAME_CLAIM and OIDC_GROUPS_CLAIM")
 
-
-def _offered(
-    patient: Patient, kind: str, wanted: Callable[[dict[str, Any]], list[str]], setting: str
-) -> Iterator[Finding]:
-    read, metadata = patient.settings, patient.metadata
-    if read is None or metadata is None or metadata[kind] is None:
+def _offered(patient: Patient, kind: str, wanted: list[list[str]], setting: str) -> Iterator[Finding]:
+    """Whether the provider lists one of each; a provider may leave the whole list out, and any name in it."""
+    listed = (patient.metadata or {}).get(kind)
+    if listed is None:
         return
-    missing = [name for name in wanted(read) if name not in metadata[kind]]
+    missing = [" or ".join(names) for names in wanted if not set(names) & set(listed)]
     if missing:
-        listed = f"{_listed(missing)} (of {setting}) not among the {kind} that the provider lists"
-        yield warning(f"{listed}: {_listed(metadata[kind])}")
+        told = f"{_listed(missing)} (of {setting}) not among the {kind} that the provider lists"
+        yield warning(f"{told}: {_listed(listed)}")
     else:
-        yield ok(f"the provider lists those of {setting}: {_listed(wanted(read))}")
+        yield ok(f"the provider lists those of {setting}")
 
 
 def clock(patient: Patient) -> Iterator[Finding]:

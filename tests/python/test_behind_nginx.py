@@ -209,7 +209,7 @@ def test_what_gunicorn_makes_of_a_large_token(
     assert f'--gunicorn-opts "{option}"' in document
     token = large_token(provider, person("alice"))
     for options, status in (("--log-level warning", 431), (option, 200)):
-        server = make_server(behind.VERSION, provider.issuer, more_arguments=("--gunicorn-opts", options))
+        server = make_server(behind.VERSION, provider.issuer, more=["--gunicorn-opts", options])
         assert server.call("GET", EXPERIMENTS, token=token).status_code == status
         small = provider.bearer(person("bob"))
         assert server.call("GET", EXPERIMENTS, token=small).status_code == 200
@@ -357,7 +357,7 @@ def test_an_mlflow_that_does_not_know_its_path_says_so(
 ) -> None:
     """The sign-in page would lead to itself for ever; behind a proxy that takes the path off, all is well."""
     settings = settings_for(provider.issuer, OIDC_PUBLIC_URL=PUBLIC)
-    server = make_server(behind.VERSION, provider.issuer, settings=settings, more_arguments=behind.FLAGS)
+    server = make_server(behind.VERSION, provider.issuer, settings=settings, more=behind.FLAGS)
     upstreams = (server.port, server.port)
     taken_off = {"proxy_pass http://mlflow;": "proxy_pass http://mlflow/;"}
     for name, changes in (("as-it-is", {}), ("taken-off", taken_off)):

@@ -343,7 +343,8 @@ def test_what_the_provider_does_not_offer(ward: Ward, scripted: MisbehavingProvi
     # What the provider writes is no second line, and moves no cursor.
     assert "\x1b" not in done.stdout
     assert "\nFAULT" not in done.stdout
-    fine = ward.look(**asked, OIDC_GROUPS_CLAIM="realm_access.roles")
+    named = {"OIDC_USERNAME_CLAIM": "email,preferred_username"}
+    fine = ward.look(**asked, **named, OIDC_GROUPS_CLAIM="realm_access.roles")
     assert fine.level("claims") == {"ok"}
 
 

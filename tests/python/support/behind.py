@@ -16,7 +16,7 @@ from support.server import MakeServer, MlflowServer, settings_for
 ORIGIN = f"https://{NAME}"
 VERSION = "3.17.2"
 # The flags of the README, for a public name.
-FLAGS = ("--allowed-hosts", NAME, "--cors-allowed-origins", ORIGIN)
+FLAGS = ["--allowed-hosts", NAME, "--cors-allowed-origins", ORIGIN]
 SESSION_CACHE_SECONDS = 1
 
 
@@ -39,13 +39,13 @@ def two_servers(make: MakeServer, provider: Provider, folder: Path) -> Iterator[
         OIDC_PUBLIC_URL=PUBLIC,
         OIDC_SESSION_CACHE_SECONDS=str(SESSION_CACHE_SECONDS),
     )
-    first = make(VERSION, provider.issuer, settings=settings, prefix=PREFIX, more_arguments=FLAGS)
+    first = make(VERSION, provider.issuer, settings=settings, prefix=PREFIX, more=FLAGS)
     second = make(
         VERSION,
         provider.issuer,
         settings=settings,
         prefix=PREFIX,
-        more_arguments=FLAGS,
+        more=FLAGS,
         folder=first.folder,
         fresh=True,
     )

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from support import ports, venvs
 from support.provider import Provider
 
+SCREENSHOTS = venvs.REPOSITORY / "build" / "screenshots"
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",
@@ -27,7 +28,6 @@ ARGUMENTS = [
     # Chromium keeps others away from this machine's addresses, and would hide what our own guards do.
     "--disable-features=LocalNetworkAccessChecks",
 ]
-SCREENSHOTS = venvs.REPOSITORY / "build" / "screenshots"
 
 
 def launched() -> Iterator[Browser]:

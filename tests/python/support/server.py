@@ -36,7 +36,7 @@ class MlflowServer:
         settings: Mapping[str, str],
         workers: int = 1,
         arguments: list[str] | None = None,
-        more_arguments: tuple[str, ...] = (),
+        more: list[str] | None = None,
         oidc_section: Mapping[str, str] | None = None,
         function: str = FUNCTION,
         prefix: str = "",
@@ -56,7 +56,8 @@ class MlflowServer:
         # Lines that end a traceback which a test has asked for.
         self.excused: set[str] = set()
         self._settings = dict(settings)
-        self._arguments, self._more_arguments = arguments, more_arguments
+        self._arguments = arguments
+        self._more = list(more or [])
         self._oidc_section = dict(oidc_section or {})
         self._function = function
         self._fresh = fresh
@@ -80,8 +81,7 @@ class MlflowServer:
         self._write_ini()
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
-        command += self._more_arguments
-        command += ["--port", str(self.port)]
+        command += ["--port", str(self.port), *self._more]
         if self.prefix:
             command += ["--static-prefix", self.prefix]
         with self.log.open("ab") as log:

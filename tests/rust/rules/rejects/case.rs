@@ -4,8 +4,8 @@ use super::script;
 use super::table::Row;
 use super::token::{self, ACCESS_TOKEN, Kind};
 use super::values::{Names, number};
-use crate::support::{Answered, Ask, Browser, Draft, World, ok};
-use mlflow_oidc::config::Fault;
+use crate::support::{Answered, Ask, Browser, Draft, World, facts, ok, parse};
+use mlflow_oidc::config::{Config, Fault};
 use mlflow_oidc::ports::StoreFault;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -119,6 +119,11 @@ impl<'r> Case<'r> {
             settings,
             crowd: Vec::new(),
         })
+    }
+
+    /// The row's settings.
+    pub fn config(&self) -> Config {
+        parse(&pairs(&self.settings), &facts()).unwrap()
     }
 
     /// Does what has happened before.

@@ -7,7 +7,10 @@ use super::table::status_of;
 use super::token::{self, Kind};
 use super::values::percent_encoded;
 use crate::support::{Ask, Browser};
+use mlflow_oidc::app::doctor::Provider;
 use mlflow_oidc::error::{Code, Party};
+use mlflow_oidc::ports::Clock as _;
+use mlflow_oidc::secret::Secret;
 
 /// One place.
 pub struct Place {
@@ -62,7 +65,28 @@ fn bearer(case: &mut Case<'_>) -> Result<(), String> {
     held::outcome(&answered, status(case), case.row.code(), Form::Json)?;
     held::no_cookie(&answered)?;
     held::tables(case, &before)?;
-    held::no_leak(case, &[&token], &answered)
+    held::no_leak(case, &[&token], &answered)?;
+    doctor(case, &token)
+}
+
+/// What MLflow's database says is not looked at by the doctor, and it waits for a provider for as long as that may take.
+const BEYOND_THE_DOCTOR: &[&str] =
+    &["username_taken", "account_protected", "database_unavailable", "provider_pending"];
+
+/// `mlflow-oidc doctor` says of a token what the server says, without any part of it.
+fn doctor(case: &Case<'_>, token: &str) -> Result<(), String> {
+    let config = case.config();
+    let provider = Provider::ask(&config, &*case.world.provider);
+    let told = provider.judge(&config, case.world.clock.now(), &Secret::new(token));
+    let code = told["code"].as_str().unwrap_or("nothing");
+    if code != case.row.code() && !BEYOND_THE_DOCTOR.contains(&case.row.code()) {
+        return Err(format!("{code} from the doctor"));
+    }
+    let printed = [told, provider.metadata(), provider.keys()].map(|value| value.to_string()).concat();
+    match token.split('.').find(|part| part.len() > 16 && printed.contains(part)) {
+        Some(part) => Err(format!("{part} from the doctor")),
+        None => Ok(()),
+    }
 }
 
 fn metadata(case: &mut Case<'_>) -> Result<(), String> {
