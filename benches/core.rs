@@ -52,19 +52,23 @@ fn tokens(c: &mut Criterion) {
     let mut group = c.benchmark_group("token");
     group.bench_function("SHA-256 of it", |b| b.iter(|| sha256(black_box(token.as_bytes()))));
     group.bench_function("compact form parsed", |b| b.iter(|| Compact::parse(black_box(&token)).unwrap()));
-    let expected = Expectation { issuer: ISSUER, client_id: CLIENT_ID, audiences: &[], now: NOW, skew: 60 };
+    let issuers = [ISSUER.to_owned()];
+    let expected =
+        Expectation { issuers: &issuers, client_id: CLIENT_ID, audiences: &[], now: NOW, skew: 60 };
     group.bench_function("claims checked", |b| {
         b.iter(|| access_token::check(black_box(&compact), &expected).unwrap());
     });
     let rules = Rules {
-        username_claim: "email".into(),
+        username_claims: vec!["email".into()],
+        subject_claims: vec!["sub".into()],
         groups_claims: vec!["groups".into()],
         user_groups: vec!["MLFLOW".into()],
         admin_groups: vec!["MLFLOW_admin".into()],
     };
     let claims = compact.unverified_claims();
-    group
-        .bench_function("claims made an identity", |b| b.iter(|| rules.identify(black_box(claims)).unwrap()));
+    group.bench_function("claims made an identity", |b| {
+        b.iter(|| rules.identify(ISSUER, black_box(claims)).unwrap())
+    });
     group.finish();
 }
 

@@ -79,6 +79,7 @@ codes! {
     UsernameInvalid "username_invalid" Caller "The user name in the token cannot be used.";
     EmailUnverified "email_unverified" Caller "The provider has not verified this e-mail address.";
     GroupsMissing "groups_missing" Caller "You are in no group, or the provider does not say which ones you are in, so membership cannot be checked.";
+    GroupsOverage "groups_overage" Caller "You are in more groups than your provider puts into a token, so membership cannot be checked.";
     GroupRequired "group_required" Caller "You are signed in, but not a member of a group that may use this MLflow.";
     UsernameTaken "username_taken" Caller "This user name already belongs to somebody else in MLflow.";
     AccountProtected "account_protected" Caller "This MLflow account is a local administrator and is not handed over.";

@@ -37,9 +37,9 @@ pub fn run(input: &[u8]) {
         Err(error) => return told::error(&error, token.as_bytes()),
     };
     check_form(&token, &parsed);
-    let audiences = [AUDIENCE.to_owned()];
+    let (issuers, audiences) = ([ISSUER.to_owned()], [AUDIENCE.to_owned()]);
     let expected =
-        Expectation { issuer: ISSUER, client_id: CLIENT_ID, audiences: &audiences, now: NOW, skew: SKEW };
+        Expectation { issuers: &issuers, client_id: CLIENT_ID, audiences: &audiences, now: NOW, skew: SKEW };
     match access_token::check(&parsed, &expected) {
         Ok(expires) => check_admitted(parsed.unverified_claims(), parsed.typ(), expires),
         Err(error) => told::error(&error, token.as_bytes()),

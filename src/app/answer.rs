@@ -38,6 +38,7 @@ const fn status(code: Code) -> (u16, &'static str, Option<u32>) {
         | Code::UsernameInvalid
         | Code::EmailUnverified
         | Code::GroupsMissing
+        | Code::GroupsOverage
         | Code::GroupRequired
         | Code::UsernameTaken
         | Code::AccountProtected

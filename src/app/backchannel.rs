@@ -32,7 +32,7 @@ fn end(app: &App, request: &Request<'_>) -> Result<()> {
     let token = posted(request.body.unwrap_or_default())?;
     let compact = Compact::parse(&token)?;
     let expected = Expectation {
-        issuer: &app.config.issuer,
+        issuers: &app.config.issuers,
         client_id: &app.config.client_id,
         now: app.now(),
         skew: app.config.skew,
@@ -41,7 +41,18 @@ fn end(app: &App, request: &Request<'_>) -> Result<()> {
     let ended = logout_token::check(&compact, &expected)?;
     provider::verify_token(app, compact, Asker::of(request.on_event_loop))?;
     users::prepared(app, request.on_event_loop)?;
-    let (subject, sid) = (ended.subject.as_deref(), ended.provider_sid.as_deref());
+    let (mut subject, sid) = (ended.subject.as_deref(), ended.provider_sid.as_deref());
+    // People are known here by another claim, which a logout token does not have: the session's name must say whose it is.
+    if !app.config.rules.subject_claims.iter().any(|name| name == "sub") {
+        subject = None;
+        if sid.is_none() {
+            return Err(Error::new(
+                Code::TokenSubject,
+                "'sid' (OIDC_SUBJECT_CLAIM is not 'sub')",
+                "'sub' alone",
+            ));
+        }
+    }
     let count = app.world.store.remove_ended(&app.config.issuer, subject, sid)?;
     app.sessions.forget_all();
     let whose = subject.or(sid).unwrap_or_default();

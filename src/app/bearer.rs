@@ -70,7 +70,7 @@ fn identify(app: &App, token: &str, on_event_loop: bool) -> Result<Statement> {
     }
     let compact = Compact::parse(token)?;
     let expected = Expectation {
-        issuer: &app.config.issuer,
+        issuers: &app.config.issuers,
         client_id: &app.config.client_id,
         audiences: &app.config.audiences,
         now: app.now(),

@@ -4,13 +4,13 @@ use super::exchange::{self, Exchange};
 use super::login::ATTEMPT_LIFETIME;
 use super::provider::{self, Asker};
 use super::wire::{Decision, Reply, Request};
-use super::{Admitted, App, accounts, browser};
+use super::{Admitted, App, accounts, browser, sources};
 use crate::config::Site;
 use crate::error::{Code, Error, Party, Result, quote};
-use crate::identity::{Identity, Rules, Statement};
+use crate::identity::{Identity, Statement};
 use crate::jose::{Compact, Object, Verified};
 use crate::oidc::callback::CallbackQuery;
-use crate::oidc::{Metadata, claims, id_token, token, userinfo};
+use crate::oidc::{Metadata, claims, id_token, token};
 use crate::ports::{Level, SessionRow};
 use crate::secret::Secret;
 use crate::session::{Attempt, SessionId};
@@ -107,40 +107,27 @@ fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Resul
     let answer = begun.exchange.send(&token::request(&begun.metadata, &code_exchange)?)?;
     let tokens = token::judge(&answer)?;
     let verified = verify_id_token(app, &tokens, attempt)?;
-    let claims = complete(begun, &verified, &tokens, &app.config.rules)?;
-    let statement = app.identify(&claims).map_err(blame_provider)?;
+    let gathered = sources::gather(app, &begun.exchange, &begun.metadata, &verified, &tokens)?;
+    let told = |error| gathered.told(error);
+    let statement = app.identify(&gathered.claims).map_err(told).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
-    let admitted = settle(app, statement)?;
+    let admitted = settle(app, &gathered.claims, statement).map_err(told)?;
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;
     app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
     Ok((session, attempt.next.clone()))
 }
 
-/// The account of who logs in. Everything was asked that may know their groups, so groups that nobody tells are none: Keycloak 26
-/// leaves the claim out for somebody who is in no group, and whoever lost the last one would stay what they were.
-fn settle(app: &App, statement: Statement) -> Result<Admitted> {
+/// The account of who logs in. Everything was asked that may know their groups, so groups that nobody tells or refers to are
+/// none: Keycloak 26 leaves the claim out for somebody who is in no group, and whoever lost the last one would stay what they were.
+fn settle(app: &App, claims: &Object, statement: Statement) -> Result<Admitted> {
     let rules = &app.config.rules;
-    if statement.identity.groups.is_some() || !rules.groups_decide() {
+    if statement.identity.groups.is_some() || !rules.groups_decide() || rules.overage(claims).is_some() {
         return accounts::settle(app, &statement);
     }
     let identity = Identity { groups: Some(Vec::new()), ..(*statement.identity).clone() };
     // Refused is what came, so that a mapper which nobody has configured can be told from a lost membership.
     accounts::settle(app, &Statement { identity: Arc::new(identity), ..statement })
         .map_err(|refusal| rules.admit(None).err().unwrap_or(refusal))
-}
-
-/// The claims of the ID token; with those of the provider's UserInfo endpoint where it lacks one that decides, and the
-/// provider has such a place. Only the one access token that came beside this ID token is sent there.
-fn complete(begun: &Begun<'_>, verified: &Verified, tokens: &token::Tokens, rules: &Rules) -> Result<Object> {
-    let endpoint = begun.metadata.userinfo_endpoint.as_deref();
-    match (endpoint, &tokens.access_token) {
-        (Some(endpoint), Some(access_token)) if rules.lacks(verified.claims()) => {
-            let answer = begun.exchange.send(&userinfo::request(endpoint, access_token))?;
-            let info = userinfo::judge(&answer, claims::subject(verified.claims())?)?;
-            Ok(userinfo::complete(verified.claims(), &info, &rules.claim_names()))
-        }
-        _ => Ok(verified.claims().clone()),
-    }
 }
 
 /// What is wrong with the token itself is not the doing of the person who logs in.
@@ -154,7 +141,7 @@ fn verify_id_token(app: &App, tokens: &token::Tokens, attempt: &Attempt) -> Resu
         .and_then(|token| provider::verify_token(app, token, Asker::Login))
         .map_err(blame_provider)?;
     let expected = id_token::Expectation {
-        issuer: &app.config.issuer,
+        issuers: &app.config.issuers,
         client_id: &app.config.client_id,
         nonce: &attempt.nonce,
         access_token: tokens.access_token.as_ref(),

@@ -16,6 +16,7 @@ mod resource;
 pub mod return_to;
 mod routes;
 mod sites;
+mod sources;
 mod unknown_keys;
 mod users;
 pub mod wire;
@@ -122,7 +123,7 @@ impl App {
     /// Who the claims of a verified token mean. What it says of its time is not believed beyond now: a provider whose clock is ahead
     /// must not make its next tokens look old.
     fn identify(&self, claims: &Object) -> Result<Statement> {
-        let statement = self.config.rules.identify(claims)?;
+        let statement = self.config.rules.identify(&self.config.issuer, claims)?;
         Ok(Statement { told_at: statement.told_at.min(self.now()), ..statement })
     }
 

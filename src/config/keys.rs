@@ -56,8 +56,12 @@ keys! {
         "The client id that the provider knows MLflow by.";
     "client_secret" Kind::Secret, "", "none: a public client", "",
         "The client secret. Better given as OIDC_CLIENT_SECRET or OIDC_CLIENT_SECRET_FILE than in this file.";
-    "username_claim" Kind::Text, "email", "", "preferred_username",
-        "The claim that names the MLflow user at the first login; an unverified e-mail is refused.";
+    "issuer_aliases" Kind::List, "", "none", "https://sts.windows.net/TENANT/",
+        "Further names that this provider puts into 'iss', signing with the same keys (Entra ID's v1 tokens).";
+    "username_claim" Kind::List, "email", "", "email, preferred_username",
+        "The claim that names the MLflow user at the first login; of several the first that is there. An unverified e-mail is refused.";
+    "subject_claim" Kind::List, "sub", "", "oid",
+        "The claim that tells people apart for good: sub; oid where several applications of an Entra ID tenant share users; uid,sub at Okta.";
     "user_group" Kind::List, "", "everybody whom the provider lets in", "MLFLOW",
         "Only members of one of these groups get in. Names are compared whole.";
     "admin_group" Kind::List, "", "each user group with '_admin' at its end", "MLFLOW_admin",

@@ -33,6 +33,8 @@ pub struct Facts {
 pub struct Config {
     /// `OIDC_ISSUER_URL`.
     pub issuer: String,
+    /// All names that the provider may put into `iss`: the issuer's own first, then `OIDC_ISSUER_ALIASES`.
+    pub issuers: Vec<String>,
     /// `OIDC_CLIENT_ID`.
     pub client_id: String,
     /// `OIDC_CLIENT_SECRET`; `None` is a public client.

@@ -33,6 +33,16 @@ const MLFLOW_PATHS: [&str; 14] = [
 /// What MLflow answers without asking anybody (up to 3.17.2 also for a static prefix that begins so).
 const UNPROTECTED: [&str; 3] = ["/static", "/health", "/favicon.ico"];
 
+/// Providers where anybody can have an account, and how to let in only one's own people.
+const OPEN_TO_ALL: [(&str, &str); 3] = [
+    ("https://accounts.google.com", "OIDC_GROUPS_CLAIM=hd and OIDC_USER_GROUP=your-domain.example"),
+    ("https://gitlab.com", "OIDC_GROUPS_CLAIM=groups_direct and OIDC_USER_GROUP=your-group"),
+    (
+        "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0",
+        "or take your tenant's issuer: this one is for personal accounts",
+    ),
+];
+
 /// Checks everything.
 ///
 /// # Errors
@@ -40,6 +50,8 @@ const UNPROTECTED: [&str; 3] = ["/static", "/health", "/favicon.ico"];
 pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
     let mut reader = Reader { raw, faults: raw.faults.clone() };
     let issuer = reader.issuer();
+    let mut issuers = reader.list("issuer_aliases");
+    issuers.insert(0, issuer.clone());
     let client_id = reader.required("client_id");
     let client_secret = reader.given("client_secret").map(Secret::new);
     let user_groups = reader.groups("user_group");
@@ -47,9 +59,11 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
     if admin_groups.is_empty() {
         admin_groups = user_groups.iter().map(|group| format!("{group}_admin")).collect();
     }
+    reader.members_only(&issuer, &user_groups);
     let rules = Rules {
-        username_claim: reader.text("username_claim"),
-        groups_claims: reader.list("groups_claim"),
+        username_claims: reader.some("username_claim", "the name of a claim"),
+        subject_claims: reader.subject_claims(),
+        groups_claims: reader.some("groups_claim", "the name of a claim"),
         user_groups,
         admin_groups,
     };
@@ -61,6 +75,7 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
     let session_secrets = reader.session_secrets(facts, client_secret.as_ref());
     let config = Config {
         issuer,
+        issuers,
         client_id,
         client_secret,
         rules,
@@ -104,6 +119,15 @@ impl<'r> Reader<'r> {
 
     fn list(&self, name: &str) -> Vec<String> {
         self.text(name).split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A list of which nothing but separators was written is a slip.
+    fn some(&mut self, name: &str, expected: &str) -> Vec<String> {
+        let list = self.list(name);
+        if list.is_empty() {
+            self.fault(name, expected, &quote(&self.text(name)));
+        }
+        list
     }
 
     fn groups(&self, name: &str) -> Vec<String> {
@@ -199,6 +223,34 @@ impl<'r> Reader<'r> {
         }
         if value.contains("/.well-known/") {
             self.fault("issuer_url", "the issuer alone, without /.well-known/...", &address(&value));
+        }
+        // Entra ID's addresses for people of any tenant: tokens are never issued under such a name.
+        if let Some(shared) = ["common", "organizations", "consumers"].into_iter().find(|shared| {
+            value.starts_with("https://login.microsoftonline.") && value.contains(&format!("/{shared}/"))
+        }) {
+            self.fault(
+                "issuer_url",
+                &format!("the id of your tenant in the place of '{shared}'"),
+                &address(&value),
+            );
+        }
+        value
+    }
+
+    /// Without a group everybody gets in whom the provider lets in: with these that is everybody on earth.
+    fn members_only(&mut self, issuer: &str, user_groups: &[String]) {
+        let open = OPEN_TO_ALL.iter().find(|(open, _)| *open == issuer);
+        if let Some((_, advice)) = open.filter(|_| user_groups.is_empty()) {
+            let expected = format!("a group, since anybody can have an account at {issuer} ({advice})");
+            self.fault("user_group", &expected, "none");
+        }
+    }
+
+    /// Only claims that a provider never gives to somebody else, and no user can choose.
+    fn subject_claims(&mut self) -> Vec<String> {
+        let value = self.list("subject_claim");
+        if !["sub", "oid", "uid,sub"].contains(&value.join(",").as_str()) {
+            self.fault("subject_claim", "sub, oid, or uid,sub", &quote(&self.text("subject_claim")));
         }
         value
     }

@@ -1,6 +1,9 @@
 //! Claims become an identity: who it is, under which name MLflow knows them, which groups they are in.
 
+mod groups;
 mod username;
+
+pub use groups::too_many as too_many_groups;
 
 use crate::error::{Code, Error, Result, quote};
 use crate::jose::Object;
@@ -9,14 +12,16 @@ use crate::secret::sha256;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// More groups than this are not kept; no membership that decides anything is lost, see [`Rules::groups`].
+/// More groups than this are not kept; no membership that decides anything is lost, see [`Rules::bounded`].
 const GROUPS_LIMIT: usize = 10_000;
 
 /// Where the claims are and what they mean, from the settings.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// The claim that names the user (`OIDC_USERNAME_CLAIM`).
-    pub username_claim: String,
+    /// The claims that name the user; the first that is there does (`OIDC_USERNAME_CLAIM`).
+    pub username_claims: Vec<String>,
+    /// The claims that tell people apart for good; the first that is there does (`OIDC_SUBJECT_CLAIM`).
+    pub subject_claims: Vec<String>,
     /// The claims that hold groups, in order (`OIDC_GROUPS_CLAIM`).
     pub groups_claims: Vec<String>,
     /// Groups whose members may use MLflow (`OIDC_USER_GROUP`); empty lets everybody in whom the provider lets in.
@@ -28,9 +33,9 @@ pub struct Rules {
 /// Somebody the provider vouches for. `(issuer, subject)` is who it is; the rest may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// `iss`.
+    /// The provider's own name, by whichever of its names the token was issued.
     pub issuer: String,
-    /// `sub`.
+    /// `sub`, or what `OIDC_SUBJECT_CLAIM` names.
     pub subject: String,
     /// The name that the username claim gives now.
     pub username: String,
@@ -57,33 +62,50 @@ pub struct Statement {
 }
 
 impl Rules {
-    /// Reads the identity out of claims whose token has been verified and checked.
+    /// Reads the identity out of claims whose token of this issuer has been verified and checked.
     ///
     /// # Errors
-    /// `token_subject`, `username_missing`, `username_invalid`, `email_unverified`, `token_claim`.
-    pub fn identify(&self, claims: &Object) -> Result<Statement> {
-        let issuer = claims::required_text(claims, "iss", Code::TokenIssuer)?;
-        let subject = claims::subject(claims)?;
+    /// `token_subject`, `username_missing`, `username_invalid`, `email_unverified`, `token_claim`, `groups_overage`.
+    pub fn identify(&self, issuer: &str, claims: &Object) -> Result<Statement> {
         let identity = Identity {
             issuer: issuer.to_owned(),
-            subject: subject.to_owned(),
+            subject: self.subject(claims)?.to_owned(),
             username: self.username(claims)?,
-            groups: self.groups(claims)?,
+            groups: groups::read(claims, &self.groups_claims)?,
         };
+        if identity.groups.is_none()
+            && !self.user_groups.is_empty()
+            && groups::overage(claims, &self.groups_claims).is_some()
+        {
+            return Err(groups::too_many("a reference to them ('_claim_names' or 'hasgroups')"));
+        }
+        let identity = Identity { groups: identity.groups.map(|groups| self.bounded(groups)), ..identity };
         let told_at = claims::optional_time(claims, "iat")?.unwrap_or(0);
         Ok(Statement { identity: Arc::new(identity), told_at })
     }
 
     /// The names of the claims that decide.
     pub fn claim_names(&self) -> Vec<&str> {
-        std::iter::once(&self.username_claim).chain(&self.groups_claims).map(String::as_str).collect()
+        self.username_claims.iter().chain(&self.groups_claims).map(String::as_str).collect()
     }
 
-    /// Whether a claim is missing that decides: the user name, or the groups where membership means something.
+    /// Whether a claim is missing that decides: the one that names the user before all others, or the groups where membership
+    /// means something.
     pub fn lacks(&self, claims: &Object) -> bool {
-        claims::lookup(claims, &self.username_claim).is_none()
-            || (self.groups_decide()
-                && self.groups_claims.iter().all(|name| claims::lookup(claims, name).is_none()))
+        let none_of = |names: &[String]| names.iter().all(|name| claims::lookup(claims, name).is_none());
+        none_of(self.username_claims.get(..1).unwrap_or_default())
+            || (self.groups_decide() && none_of(&self.groups_claims))
+    }
+
+    /// The groups claim that a token only refers to, because it would be too long, where groups decide and none are there.
+    pub fn overage<'a>(&'a self, claims: &Object) -> Option<&'a str> {
+        let here = self.groups_claims.iter().any(|name| claims::lookup(claims, name).is_some());
+        if here || !self.groups_decide() { None } else { groups::overage(claims, &self.groups_claims) }
+    }
+
+    /// Whether nobody gets in without groups.
+    pub fn groups_needed(&self) -> bool {
+        !self.user_groups.is_empty()
     }
 
     /// Whether membership means anything: who gets in, or who is an administrator.
@@ -91,61 +113,51 @@ impl Rules {
         !(self.user_groups.is_empty() && self.admin_groups.is_empty())
     }
 
+    fn subject<'a>(&self, claims: &'a Object) -> Result<&'a str> {
+        let there = self.subject_claims.iter().find(|name| claims.contains_key(*name));
+        claims::subject(claims, there.or(self.subject_claims.last()).map_or("sub", String::as_str))
+    }
+
     fn username(&self, claims: &Object) -> Result<String> {
-        let name = &self.username_claim;
-        let value = claims::lookup(claims, name);
-        let Some(Value::String(username)) = value else {
+        let there = |name: &&String| claims::lookup(claims, name).is_some_and(|value| !value.is_null());
+        let name = self.username_claims.iter().find(there);
+        let value = name.and_then(|name| claims::lookup(claims, name));
+        let (Some(name), Some(Value::String(username))) = (name, value) else {
             return Err(Error::new(
                 Code::UsernameMissing,
-                format!("the claim {} as text (OIDC_USERNAME_CLAIM)", quote(name)),
+                format!(
+                    "the claim {} as text (OIDC_USERNAME_CLAIM)",
+                    quote(&self.username_claims.join(" or "))
+                ),
                 claims::describe(value),
             ));
         };
-        // An address that the provider did not verify is whatever the user typed: it would make them anybody.
-        if name == "email"
-            && let Some(verified) = claims.get("email_verified")
-            && verified != &Value::Bool(true)
-            && verified.as_str() != Some("true")
-        {
+        if name == "email" {
+            check_vouched_for(claims)?;
+        } else if username.contains('@') && self.username_claims.iter().any(|known| known == "email") {
+            // Whoever has no address and may choose the other claim at the provider would choose somebody's address.
             return Err(Error::new(
-                Code::EmailUnverified,
-                "'email_verified' true",
-                claims::describe(Some(verified)),
+                Code::UsernameInvalid,
+                format!("a name without '@' in {} (addresses come from 'email')", quote(name)),
+                "one with '@'",
             ));
         }
         username::check(username)?;
         Ok(username.clone())
     }
 
-    /// The groups of all configured claims together, or `None` when none of the claims is there.
-    fn groups(&self, claims: &Object) -> Result<Option<Vec<String>>> {
-        let mut groups: Option<Vec<String>> = None;
-        for name in &self.groups_claims {
-            let found = match claims::lookup(claims, name) {
-                None | Some(Value::Null) => continue,
-                Some(Value::String(one)) => vec![one.as_str()],
-                Some(Value::Array(many)) => many
-                    .iter()
-                    .map(|item| item.as_str().ok_or_else(|| groups_fault(name, Some(item))))
-                    .collect::<Result<Vec<_>>>()?,
-                other => return Err(groups_fault(name, other)),
-            };
-            groups
-                .get_or_insert_with(Vec::new)
-                .extend(found.into_iter().map(|group| plain(group).to_owned()));
+    /// Sorted, each once, and at most so many.
+    fn bounded(&self, mut groups: Vec<String>) -> Vec<String> {
+        groups.sort_unstable();
+        groups.dedup();
+        // What decides is kept first, so that the bound can never cost anybody their rights.
+        if groups.len() > GROUPS_LIMIT {
+            groups.sort_by_key(|group| {
+                !(self.user_groups.contains(group) || self.admin_groups.contains(group))
+            });
+            groups.truncate(GROUPS_LIMIT);
         }
-        if let Some(list) = &mut groups {
-            list.sort_unstable();
-            list.dedup();
-            // What decides is kept first, so that the bound can never cost anybody their rights.
-            if list.len() > GROUPS_LIMIT {
-                list.sort_by_key(|group| {
-                    !(self.user_groups.contains(group) || self.admin_groups.contains(group))
-                });
-                list.truncate(GROUPS_LIMIT);
-            }
-        }
-        Ok(groups)
+        groups
     }
 
     /// Whether somebody with these groups may use MLflow at all. Names are compared whole, never as substrings.
@@ -188,10 +200,23 @@ pub fn plain(group: &str) -> &str {
     group.strip_prefix('/').unwrap_or(group)
 }
 
-fn groups_fault(name: &str, found: Option<&Value>) -> Error {
-    Error::new(
-        Code::TokenClaim,
-        format!("the claim {} as a list of texts", quote(name)),
-        claims::describe(found),
-    )
+/// An address that the provider did not verify is whatever the user typed: it would make them anybody. Entra ID says the same
+/// of an address by `xms_edov` (the attack on those who believe it all the same is called nOAuth).
+///
+/// # Errors
+/// `email_unverified`.
+fn check_vouched_for(claims: &Object) -> Result<()> {
+    for name in ["email_verified", "xms_edov"] {
+        let vouched = match claims.get(name) {
+            None | Some(Value::Bool(true)) => true,
+            Some(Value::String(text)) => text == "true" || (text == "1" && name == "xms_edov"),
+            Some(Value::Number(number)) => name == "xms_edov" && number.as_i64() == Some(1),
+            Some(_) => false,
+        };
+        if !vouched {
+            let found = claims::describe(claims.get(name));
+            return Err(Error::new(Code::EmailUnverified, format!("'{name}' true"), found));
+        }
+    }
+    Ok(())
 }

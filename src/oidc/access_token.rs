@@ -8,8 +8,8 @@ use serde_json::Value;
 /// What every bearer must say.
 #[derive(Debug)]
 pub struct Expectation<'a> {
-    /// The configured issuer.
-    pub issuer: &'a str,
+    /// The names of the provider, its own first (`OIDC_ISSUER_URL`, `OIDC_ISSUER_ALIASES`).
+    pub issuers: &'a [String],
     /// Our client id.
     pub client_id: &'a str,
     /// Further audiences that are ours (`OIDC_AUDIENCE`).
@@ -30,10 +30,10 @@ pub struct Expectation<'a> {
 pub fn check(token: &Compact<'_>, expected: &Expectation<'_>) -> Result<i64> {
     let claims = token.unverified_claims();
     check_type(token.typ(), claims)?;
-    claims::check_issuer(claims, expected.issuer)?;
+    claims::check_issuer(claims, expected.issuers)?;
     check_audience(token.typ(), claims, expected)?;
     let expires = claims::check_times(claims, expected.now, expected.skew)?;
-    claims::subject(claims)?;
+    claims::subject(claims, "sub")?;
     Ok(expires)
 }
 
@@ -70,7 +70,7 @@ fn check_audience(typ: Option<&str>, claims: &Object, expected: &Expectation<'_>
     if looks_like_id_token(typ, claims) {
         return id_token::check_audience(claims, expected.client_id);
     }
-    let audience = claims::audience(claims)?;
+    let audience = recipients(claims)?;
     let ours =
         |name: &&str| *name == expected.client_id || expected.audiences.iter().any(|other| other == name);
     if audience.iter().any(ours) {
@@ -81,10 +81,20 @@ fn check_audience(typ: Option<&str>, claims: &Object, expected: &Expectation<'_>
     Err(Error::new(Code::TokenAudience, quote(&accepted.join(", ")), quote(&audience.join(", "))))
 }
 
+/// Whom an access token is for. Amazon Cognito's have no `aud` and name the client that they were issued to; nobody else types
+/// a token by `token_use`. Whether that client is ours is asked as of any audience.
+fn recipients(claims: &Object) -> Result<Vec<&str>> {
+    if !claims.contains_key("aud") && claims.get("token_use").and_then(Value::as_str) == Some("access") {
+        return Ok(vec![claims::required_text(claims, "client_id", Code::TokenAudience)?]);
+    }
+    claims::audience(claims)
+}
+
 fn looks_like_id_token(typ: Option<&str>, claims: &Object) -> bool {
     let access = typ.is_some_and(|typ| typ.to_ascii_lowercase().ends_with("at+jwt"))
         || claims.get("typ").and_then(Value::as_str) == Some("Bearer");
     !access
         && (claims.get("typ").and_then(Value::as_str) == Some("ID")
+            || claims.get("token_use").and_then(Value::as_str) == Some("id")
             || ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.contains_key(*name)))
 }

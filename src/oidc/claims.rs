@@ -11,7 +11,7 @@ const TIME_LIMIT: i64 = 253_402_300_799;
 ///
 /// # Errors
 /// `code` when it is absent, empty or not text.
-pub fn required_text<'a>(claims: &'a Object, name: &'static str, code: Code) -> Result<&'a str> {
+pub fn required_text<'a>(claims: &'a Object, name: &str, code: Code) -> Result<&'a str> {
     match claims.get(name) {
         Some(Value::String(value)) if !value.is_empty() => Ok(value),
         other => Err(Error::new(code, format!("'{name}' as text"), describe(other))),
@@ -73,16 +73,16 @@ pub fn audience(claims: &Object) -> Result<Vec<&str>> {
     }
 }
 
-/// Checks `iss` (RFC 7519 section 4.1.1): equality of text, nothing cleverer.
+/// Checks `iss` (RFC 7519 section 4.1.1) against the names of the one provider: equality of text, nothing cleverer.
 ///
 /// # Errors
 /// `token_issuer`.
-pub fn check_issuer(claims: &Object, issuer: &str) -> Result<()> {
+pub fn check_issuer(claims: &Object, issuers: &[String]) -> Result<()> {
     let found = required_text(claims, "iss", Code::TokenIssuer)?;
-    if found == issuer {
+    if issuers.iter().any(|name| name == found) {
         return Ok(());
     }
-    Err(Error::new(Code::TokenIssuer, quote(issuer), quote(found)))
+    Err(Error::new(Code::TokenIssuer, quote(&issuers.join(", ")), quote(found)))
 }
 
 /// Checks `exp`, `nbf` and `iat` (RFC 7519 sections 4.1.4 to 4.1.6) and returns `exp`. Times in seconds.
@@ -133,16 +133,17 @@ pub fn check_expiry(expires: i64, now: i64, skew: i64) -> Result<()> {
     ))
 }
 
-/// The subject: the provider's own name for the user, at most 255 bytes (OpenID Connect Core section 2).
+/// The subject: the provider's own name for the user, at most 255 bytes (OpenID Connect Core section 2). It is `sub`, where
+/// nothing else is asked for.
 ///
 /// # Errors
 /// `token_subject`.
-pub fn subject(claims: &Object) -> Result<&str> {
-    let subject = required_text(claims, "sub", Code::TokenSubject)?;
+pub fn subject<'a>(claims: &'a Object, name: &str) -> Result<&'a str> {
+    let subject = required_text(claims, name, Code::TokenSubject)?;
     if subject.len() > 255 {
         return Err(Error::new(
             Code::TokenSubject,
-            "'sub' of at most 255 bytes",
+            format!("'{name}' of at most 255 bytes"),
             format!("{} bytes", subject.len()),
         ));
     }
@@ -163,11 +164,37 @@ pub fn describe(value: Option<&Value>) -> String {
     }
 }
 
-/// A claim by its own name (`https://example.com/groups`), else by a dotted path (`realm_access.roles`).
+/// A claim by its own name (`https://example.com/groups`), else by a dotted path (`realm_access.roles`), whose members may have
+/// dots in their own names (`resource_access.my.client.roles`). The shortest members come first.
 pub fn lookup<'a>(claims: &'a Object, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
         return Some(value);
     }
-    let (first, rest) = name.split_once('.')?;
-    lookup(claims.get(first)?.as_object()?, rest)
+    name.match_indices('.')
+        .find_map(|(dot, _)| lookup(claims.get(&name[..dot])?.as_object()?, &name[dot + 1..]))
+}
+
+/// Claims and, where they are silent, those of these names from another place. What the first say always stands: a name is
+/// looked up in the one before the other, never in a mixture, in which a top-level `realm_access.roles` of the second would go
+/// before the path of that name in the first.
+pub fn complete(first: &Object, second: &Object, names: &[&str]) -> Object {
+    let mut claims = first.clone();
+    // An address and whether it was verified are one statement.
+    let same_address = first.get("email").is_none_or(|email| second.get("email") == Some(email));
+    for vouching in ["email_verified", "xms_edov"] {
+        if !first.contains_key("email") {
+            claims.remove(vouching);
+        }
+        if let Some(verified) = second.get(vouching).filter(|_| same_address) {
+            claims.entry(vouching).or_insert_with(|| verified.clone());
+        }
+    }
+    for name in names {
+        if lookup(first, name).is_none()
+            && let Some(value) = lookup(second, name)
+        {
+            claims.insert((*name).to_owned(), value.clone());
+        }
+    }
+    claims
 }

@@ -30,6 +30,9 @@ pub struct Metadata {
     pub jwks_uri: String,
     /// Where claims are asked for that the ID token does not carry, if the provider has such a place.
     pub userinfo_endpoint: Option<String>,
+    /// Microsoft Graph beside Entra ID (its member `msgraph_host`, which differs from cloud to cloud): where groups are asked
+    /// for that have no room in a token. An origin, without a path.
+    pub graph: Option<String>,
     /// Where browsers log out, if the provider has such a place.
     pub end_session_endpoint: Option<String>,
     /// The algorithms that the provider signs with and we support.
@@ -57,10 +60,7 @@ pub fn judge(issuer: &str, response: &Response) -> Result<Metadata> {
         return Err(Error::new(
             Code::ProviderAnswer,
             format!("metadata of issuer {}", quote(issuer)),
-            format!(
-                "issuer {} (OIDC_ISSUER_URL must be exactly what the provider calls itself)",
-                quote(found)
-            ),
+            format!("issuer {} ({})", quote(found), advice(found)),
         ));
     }
     let endpoint = |name: &'static str| -> Result<Option<String>> {
@@ -77,6 +77,7 @@ pub fn judge(issuer: &str, response: &Response) -> Result<Metadata> {
         token_endpoint: required("token_endpoint")?,
         jwks_uri: required("jwks_uri")?,
         userinfo_endpoint: endpoint("userinfo_endpoint")?,
+        graph: graph(&document, issuer)?,
         end_session_endpoint: endpoint("end_session_endpoint")?,
         algorithms: algorithms(&document)?,
         client_authentication: client_authentication(&document)?,
@@ -85,6 +86,31 @@ pub fn judge(issuer: &str, response: &Response) -> Result<Metadata> {
             .and_then(Value::as_bool)
             .unwrap_or(false),
     })
+}
+
+/// What to do about a provider that calls itself by another name.
+fn advice(found: &str) -> &'static str {
+    if found.contains('{') {
+        "a template: this is the address for people of any tenant, and OIDC_ISSUER_URL must name yours"
+    } else {
+        "OIDC_ISSUER_URL must be exactly what the provider calls itself"
+    }
+}
+
+fn graph(document: &Object, issuer: &str) -> Result<Option<String>> {
+    const NAME: &str = "msgraph_host";
+    let host = match document.get(NAME) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(host)) => host,
+        Some(_) => return Err(fault(NAME, "the name of a host", "another type")),
+    };
+    let scheme = if issuer.starts_with("http://") { "http" } else { "https" };
+    let origin = check_endpoint(NAME, &format!("{scheme}://{host}"), issuer)?;
+    // A token is sent there: nothing but a host may be in it.
+    match parse_address(&origin) {
+        Some(url) if url.origin().ascii_serialization() == origin => Ok(Some(origin)),
+        _ => Err(fault(NAME, "the name of a host", &quote(host))),
+    }
 }
 
 /// Whether an address may be used: `https`, or `http` on loopback; no credentials and no fragment in it.

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// What the ID token of one login must say.
 #[derive(Debug)]
 pub struct Expectation<'a> {
-    /// The configured issuer.
-    pub issuer: &'a str,
+    /// The names of the provider, its own first (`OIDC_ISSUER_URL`, `OIDC_ISSUER_ALIASES`).
+    pub issuers: &'a [String],
     /// Our client id.
     pub client_id: &'a str,
     /// The nonce of this login.
@@ -42,7 +42,7 @@ pub fn check(token: &Verified, expected: &Expectation<'_>) -> Result<()> {
         ));
     }
     // 2. Issuer.
-    claims::check_issuer(claims, expected.issuer)?;
+    claims::check_issuer(claims, expected.issuers)?;
     // 3. to 5. Audience and authorized party.
     check_audience(claims, expected.client_id)?;
     // 9. and 10. Times; `iat` is required here.
@@ -57,7 +57,7 @@ pub fn check(token: &Verified, expected: &Expectation<'_>) -> Result<()> {
     if let Some(found) = claims::optional_text(claims, "at_hash")? {
         check_at_hash(token, found, expected.access_token)?;
     }
-    claims::subject(claims)?;
+    claims::subject(claims, "sub")?;
     Ok(())
 }
 

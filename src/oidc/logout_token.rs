@@ -14,8 +14,8 @@ const LIFETIME: i64 = 120;
 /// What every logout token must say.
 #[derive(Debug)]
 pub struct Expectation<'a> {
-    /// The configured issuer.
-    pub issuer: &'a str,
+    /// The names of the provider, its own first (`OIDC_ISSUER_URL`, `OIDC_ISSUER_ALIASES`).
+    pub issuers: &'a [String],
     /// Our client id.
     pub client_id: &'a str,
     /// Now, in seconds since 1970.
@@ -41,7 +41,7 @@ pub struct Ended {
 pub fn check(token: &Compact<'_>, expected: &Expectation<'_>) -> Result<Ended> {
     let claims = token.unverified_claims();
     check_type(token.typ(), claims)?;
-    claims::check_issuer(claims, expected.issuer)?;
+    claims::check_issuer(claims, expected.issuers)?;
     let audience = claims::audience(claims)?;
     if !audience.contains(&expected.client_id) {
         return Err(Error::new(Code::TokenAudience, quote(expected.client_id), quote(&audience.join(", "))));

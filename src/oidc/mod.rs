@@ -5,6 +5,7 @@ pub mod authorize;
 pub mod callback;
 pub mod claims;
 pub mod discovery;
+pub mod graph;
 pub mod id_token;
 pub mod logout;
 pub mod logout_token;

@@ -27,26 +27,3 @@ pub fn judge(response: &Response, subject: &str) -> Result<Object> {
         _ => Err(wrong(claims::describe(info.get("sub")))),
     }
 }
-
-/// The claims of an ID token and, where it is silent, those of these names from the answer. What the ID token says always
-/// stands: a name is looked up in the one before the other, never in a mixture, in which a top-level `realm_access.roles`
-/// of the answer would go before the path of that name in the token.
-pub fn complete(id_token: &Object, info: &Object, names: &[&str]) -> Object {
-    let mut claims = id_token.clone();
-    // An address and whether it was verified are one statement.
-    let same_address = id_token.get("email").is_none_or(|email| info.get("email") == Some(email));
-    if !id_token.contains_key("email") {
-        claims.remove("email_verified");
-    }
-    if let Some(verified) = info.get("email_verified").filter(|_| same_address) {
-        claims.entry("email_verified").or_insert_with(|| verified.clone());
-    }
-    for name in names {
-        if claims::lookup(id_token, name).is_none()
-            && let Some(value) = claims::lookup(info, name)
-        {
-            claims.insert((*name).to_owned(), value.clone());
-        }
-    }
-    claims
-}

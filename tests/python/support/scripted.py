@@ -105,7 +105,8 @@ class ScriptedProvider:
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         path = urlsplit(handler.path).path
         self.seen.append(path)
-        scripted = self.answers.get(path)
+        # An answer for the very query goes before the one for the path.
+        scripted = self.answers.get(handler.path, self.answers.get(path))
         answer = scripted() if callable(scripted) else scripted or self._default(path)
         time.sleep(answer.after)
         body = answer.encoded()

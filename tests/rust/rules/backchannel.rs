@@ -217,3 +217,21 @@ fn a_strangers_token_costs_the_provider_nothing() {
     assert_eq!(post(&world, &stranger.token()), (400, "token_issuer".to_owned()));
     assert!(world.provider.asked().is_empty());
 }
+
+#[test]
+fn where_people_are_known_by_another_claim_only_the_name_of_a_session_ends_it() {
+    let world = World::with(&[("OIDC_SUBJECT_CLAIM", "oid")]);
+    let mut draft = Draft::id_token();
+    draft.set("oid", "person-1").set("sid", "desk");
+    let mut desk = Browser::signed_in(&world, draft);
+    assert_eq!(world.store.identities()[0].subject, "person-1");
+    // A logout token knows no 'oid': 200 here would be a logout that ends nothing.
+    let mut by_subject = Draft::logout_token();
+    by_subject.drop("sid");
+    assert_eq!(post(&world, &by_subject.token()), (400, "token_subject".to_owned()));
+    assert!(is_in(&world, &mut desk));
+    let mut by_session = Draft::logout_token();
+    by_session.set("sid", "desk");
+    assert_eq!(post(&world, &by_session.token()).0, 200);
+    assert!(!is_in(&world, &mut desk));
+}

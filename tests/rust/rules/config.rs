@@ -47,7 +47,7 @@ fn the_five_original_settings_mean_what_they_meant() {
     assert_eq!(config.issuer, "https://kc.example/realms/demo");
     assert_eq!(config.client_id, "mlflow-client");
     assert_eq!(config.client_secret, Some(Secret::new("secret-of-the-blog")));
-    assert_eq!(config.rules.username_claim, "preferred_username");
+    assert_eq!(config.rules.username_claims, ["preferred_username"]);
     assert_eq!(config.rules.user_groups, ["MLFLOW"]);
     assert_eq!(config.rules.admin_groups, ["MLFLOW_admin"], "the original rule, but exact");
     assert!(raw.warnings.is_empty());
@@ -56,7 +56,7 @@ fn the_five_original_settings_mean_what_they_meant() {
 #[test]
 fn what_is_left_out_has_its_documented_default() {
     let config = config::parse(&gather(&REQUIRED, &[], &[]), &Facts::default()).unwrap();
-    assert_eq!(config.rules.username_claim, "email");
+    assert_eq!(config.rules.username_claims, ["email"]);
     assert_eq!(config.rules.groups_claims, ["groups"]);
     assert!(config.rules.user_groups.is_empty() && config.rules.admin_groups.is_empty());
     assert_eq!(config.scopes, "openid email profile");
@@ -82,7 +82,7 @@ fn the_environment_wins_over_the_file() {
     );
     let config = config::parse(&raw, &Facts::default()).unwrap();
     assert_eq!((config.client_id.as_str(), config.scopes.as_str()), (CLIENT_ID, "openid a"));
-    assert_eq!(config.rules.username_claim, "name");
+    assert_eq!(config.rules.username_claims, ["name"]);
     assert_eq!(config.audiences, ["x", "y", "z"]);
     assert!(raw.faults.is_empty(), "{:?}", raw.faults);
 }
@@ -343,4 +343,55 @@ fn the_documents_name_every_setting() {
     // The sample is one that can be read: only what is required is not commented out.
     let open: Vec<&str> = sample.lines().filter(|l| !l.is_empty() && !l.starts_with(['#', '['])).collect();
     assert_eq!(open.len(), 2, "{open:?}");
+}
+
+#[test]
+fn a_provider_that_anybody_can_join_needs_a_group() {
+    for (issuer, advice) in [
+        ("https://accounts.google.com", "OIDC_GROUPS_CLAIM=hd"),
+        ("https://gitlab.com", "OIDC_GROUPS_CLAIM=groups_direct"),
+        ("https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0", "your tenant"),
+    ] {
+        let settings = [("OIDC_ISSUER_URL", issuer), ("OIDC_USER_GROUP", "")];
+        let faults = parse(&settings, &facts()).unwrap_err();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0].key, "OIDC_USER_GROUP");
+        assert!(faults[0].expected.contains(advice), "{faults:?}");
+        assert!(parse(&[("OIDC_ISSUER_URL", issuer), ("OIDC_USER_GROUP", "example.com")], &facts()).is_ok());
+    }
+}
+
+#[test]
+fn the_address_for_people_of_any_tenant_is_refused_with_what_to_write_instead() {
+    for shared in ["common", "organizations", "consumers"] {
+        let issuer = format!("https://login.microsoftonline.com/{shared}/v2.0");
+        let faults = parse(&[("OIDC_ISSUER_URL", &issuer)], &facts()).unwrap_err();
+        assert!(faults[0].expected.contains("your tenant"), "{faults:?}");
+    }
+}
+
+#[test]
+fn nobody_is_told_apart_by_a_claim_that_may_change_hands() {
+    for claim in ["email", "preferred_username", "SUB", "sub,oid", "uid", "sub,uid", "upn"] {
+        let faults = parse(&[("OIDC_SUBJECT_CLAIM", claim)], &facts()).unwrap_err();
+        assert_eq!(
+            (faults[0].key.as_str(), faults[0].expected.as_str()),
+            ("OIDC_SUBJECT_CLAIM", "sub, oid, or uid,sub")
+        );
+    }
+}
+
+#[test]
+fn a_list_of_nothing_but_commas_is_a_slip() {
+    for key in ["OIDC_USERNAME_CLAIM", "OIDC_GROUPS_CLAIM"] {
+        let faults = parse(&[(key, " , ")], &facts()).unwrap_err();
+        assert_eq!(faults[0].key, key, "{faults:?}");
+    }
+}
+
+#[test]
+fn the_names_of_a_provider_begin_with_its_own() {
+    let config = parse(&[("OIDC_ISSUER_ALIASES", "https://a.example, b")], &facts()).unwrap();
+    assert_eq!(config.issuers, [config.issuer.as_str(), "https://a.example", "b"]);
+    assert_eq!(parse(&[], &facts()).unwrap().issuers.len(), 1);
 }

@@ -24,6 +24,8 @@ mod reading;
 mod rejects;
 mod return_to;
 mod sessions;
+mod shapes;
+mod sources;
 mod standing;
 mod support;
 mod userinfo;

@@ -342,7 +342,8 @@ fn fifty_at_once_make_one_row() {
 #[test]
 fn the_bound_on_groups_never_costs_a_group_that_decides() {
     let rules = Rules {
-        username_claim: "name".to_owned(),
+        username_claims: vec!["name".to_owned()],
+        subject_claims: vec!["sub".to_owned()],
         groups_claims: vec!["groups".to_owned()],
         user_groups: vec!["zzz".to_owned()],
         admin_groups: vec!["zzz_admin".to_owned()],
@@ -352,7 +353,7 @@ fn the_bound_on_groups_never_costs_a_group_that_decides() {
     let Value::Object(claims) = json!({"iss": "i", "sub": "s", "name": "n", "groups": groups}) else {
         panic!()
     };
-    let statement = rules.identify(&claims).unwrap();
+    let statement = rules.identify("i", &claims).unwrap();
     let kept = statement.identity.groups.as_ref().unwrap();
     assert_eq!(kept.len(), 10_000);
     assert!(rules.admit(Some(kept)).is_ok());

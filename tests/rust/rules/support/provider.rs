@@ -5,6 +5,7 @@ use super::world::ISSUER;
 use mlflow_oidc::oidc::message::{Request, Response};
 use mlflow_oidc::ports::{Cause, Transport, TransportFault};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Script {
     pub keys: Answer,
     pub token: Answer,
     pub userinfo: Answer,
+    /// Answers at other addresses, each written out whole.
+    pub elsewhere: BTreeMap<String, Answer>,
 }
 
 /// What the transport brings back.
@@ -75,7 +78,8 @@ impl Script {
     /// ID token says.
     fn good() -> Self {
         let userinfo = ok(&json!({"sub": "subject-alice"}));
-        Self { metadata: ok(&metadata()), keys: ok(&keys()), token: down(), userinfo }
+        let elsewhere = BTreeMap::new();
+        Self { metadata: ok(&metadata()), keys: ok(&keys()), token: down(), userinfo, elsewhere }
     }
 }
 
@@ -98,7 +102,8 @@ impl FakeProvider {
     /// Everything goes wrong on the way from now on.
     pub fn go_down(&self) {
         self.change(|script| {
-            *script = Script { metadata: down(), keys: down(), token: down(), userinfo: down() }
+            let elsewhere = BTreeMap::new();
+            *script = Script { metadata: down(), keys: down(), token: down(), userinfo: down(), elsewhere }
         });
     }
 
@@ -127,6 +132,9 @@ impl Transport for FakeProvider {
             drop(self.held.1.wait_timeout_while(held, HELD_AT_MOST, |held| *held).unwrap());
         }
         let script = self.script.lock().unwrap().clone();
+        if let Some(answer) = script.elsewhere.get(&request.url) {
+            return answer.clone();
+        }
         match request.url.strip_prefix(ISSUER) {
             Some("/.well-known/openid-configuration") => script.metadata,
             Some("/keys") => script.keys,

@@ -1,0 +1,108 @@
+//! The claims of a login, from the places where providers put them: the ID token, the access token beside it, the UserInfo
+//! endpoint, and Microsoft Graph for groups that have no room in a token.
+
+use super::exchange::Exchange;
+use super::{App, provider};
+use crate::error::{Code, Error, Result};
+use crate::identity::too_many_groups;
+use crate::jose::{Compact, Object, Verified};
+use crate::oidc::token::Tokens;
+use crate::oidc::{Metadata, claims, graph, userinfo};
+use crate::secret::Secret;
+use serde_json::Value;
+
+/// What a login says of somebody.
+pub struct Gathered {
+    /// The claims of the ID token, and those that decide and it does not have.
+    pub claims: Object,
+    looked_at: Vec<&'static str>,
+}
+
+impl Gathered {
+    /// The same refusal; where something is missing, with the places where it was looked for.
+    pub fn told(&self, error: Error) -> Error {
+        match error.code {
+            Code::GroupsMissing | Code::UsernameMissing => {
+                Error { found: format!("{} in {}", error.found, self.looked_at.join(" or ")).into(), ..error }
+            }
+            _ => error,
+        }
+    }
+}
+
+/// Asks each place in its turn for as long as a claim is missing that decides. What an earlier place says stands.
+///
+/// # Errors
+/// `userinfo_subject`, `groups_overage`, and those of the exchange.
+pub fn gather(
+    app: &App,
+    exchange: &Exchange<'_>,
+    metadata: &Metadata,
+    id_token: &Verified,
+    tokens: &Tokens,
+) -> Result<Gathered> {
+    let rules = &app.config.rules;
+    let names = rules.claim_names();
+    let mut gathered = Gathered { claims: id_token.claims().clone(), looked_at: vec!["the ID token"] };
+    let Some(token) = &tokens.access_token else { return Ok(gathered) };
+    if rules.lacks(&gathered.claims)
+        && let Some(access_token) = readable(app, token, id_token)
+    {
+        gathered.looked_at.push("the access token");
+        gathered.claims = claims::complete(&gathered.claims, access_token.claims(), &names);
+    }
+    if let Some(name) = rules.overage(id_token.claims())
+        && rules.overage(&gathered.claims).is_some()
+        && let Some(origin) = &metadata.graph
+    {
+        match groups(exchange, origin, token) {
+            Ok(groups) => gathered.claims.insert(name.to_owned(), groups.into()),
+            // Without a group that everybody has to be in, nobody is kept out for it.
+            Err(error) if error.code == Code::GroupsOverage && !rules.groups_needed() => None,
+            Err(error) => return Err(error),
+        };
+    }
+    if rules.lacks(&gathered.claims)
+        && let Some(endpoint) = &metadata.userinfo_endpoint
+    {
+        let answer = exchange.send(&userinfo::request(endpoint, token))?;
+        let info = userinfo::judge(&answer, claims::subject(id_token.claims(), "sub")?)?;
+        gathered.looked_at.push("the UserInfo answer");
+        gathered.claims = claims::complete(&gathered.claims, &info, &names);
+    }
+    Ok(gathered)
+}
+
+/// The access token, where it is a JWT of the same provider about the same person. To most it is opaque, to us too where it
+/// is meant for somebody else (Entra ID's for Microsoft Graph has a signature that only Graph can check).
+///
+/// For whom it is does not matter: it came from the provider itself, in answer to our code.
+fn readable(app: &App, token: &Secret, id_token: &Verified) -> Option<Verified> {
+    let compact = Compact::parse(token.expose()).ok()?;
+    let verified = provider::verify_at_hand(app, compact).ok()?;
+    let claims = verified.claims();
+    claims::check_issuer(claims, &app.config.issuers).ok()?;
+    claims::check_times(claims, app.now(), app.config.skew).ok()?;
+    let subject = |claims| claims::subject(claims, "sub").ok();
+    (subject(claims)? == subject(id_token.claims())?).then_some(verified)
+}
+
+/// All groups that Microsoft Graph knows.
+fn groups(exchange: &Exchange<'_>, origin: &str, token: &Secret) -> Result<Vec<Value>> {
+    let refused = |error: Error| match error.code {
+        Code::ProviderError => too_many_groups(format!(
+            "a reference to them, and from Microsoft Graph {} (is User.Read among OIDC_SCOPES?)",
+            error.found
+        )),
+        _ => error,
+    };
+    let mut all = Vec::new();
+    let mut request = graph::request(origin, token);
+    for _ in 0..graph::PAGES {
+        let page = graph::judge(origin, &exchange.send(&request)?).map_err(refused)?;
+        all.extend(page.groups.into_iter().map(Value::String));
+        let Some(next) = page.next else { return Ok(all) };
+        request = graph::page(&next, token);
+    }
+    Err(too_many_groups(format!("more than {} at Microsoft Graph", all.len())))
+}
