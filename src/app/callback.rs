@@ -3,13 +3,12 @@
 use super::exchange::{self, Exchange};
 use super::login::ATTEMPT_LIFETIME;
 use super::provider::{self, Asker};
-use super::sources::{self, Gathered};
 use super::wire::{Decision, Reply, Request};
-use super::{Admitted, App, accounts, browser};
+use super::{Admitted, App, accounts, browser, sources};
 use crate::config::Site;
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::{Identity, Statement};
-use crate::jose::{Compact, Verified};
+use crate::jose::{Compact, Object, Verified};
 use crate::oidc::callback::CallbackQuery;
 use crate::oidc::{Metadata, claims, id_token, token};
 use crate::ports::{Level, SessionRow};
@@ -109,31 +108,26 @@ fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Resul
     let tokens = token::judge(&answer)?;
     let verified = verify_id_token(app, &tokens, attempt)?;
     let gathered = sources::gather(app, &begun.exchange, &begun.metadata, &verified, &tokens)?;
-    let told = |error| blame_provider(gathered.told(error));
-    let statement = app.identify(&gathered.claims).map_err(told)?;
+    let told = |error| gathered.told(error);
+    let statement = app.identify(&gathered.claims).map_err(told).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
-    let admitted = settle(app, statement, &gathered)?;
+    let admitted = settle(app, &gathered.claims, statement).map_err(told)?;
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;
     app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
     Ok((session, attempt.next.clone()))
 }
 
-/// The account of who logs in. Everything was asked that may know their groups, so groups that nobody tells are none: Keycloak 26
-/// leaves the claim out for somebody who is in no group, and whoever lost the last one would stay what they were. A token that
-/// refers to groups says that there are some.
-fn settle(app: &App, statement: Statement, gathered: &Gathered) -> Result<Admitted> {
+/// The account of who logs in. Everything was asked that may know their groups, so groups that nobody tells or refers to are
+/// none: Keycloak 26 leaves the claim out for somebody who is in no group, and whoever lost the last one would stay what they were.
+fn settle(app: &App, claims: &Object, statement: Statement) -> Result<Admitted> {
     let rules = &app.config.rules;
-    let told = |refusal| gathered.told(refusal);
-    if statement.identity.groups.is_some()
-        || !rules.groups_decide()
-        || rules.overage(&gathered.claims).is_some()
-    {
-        return accounts::settle(app, &statement).map_err(told);
+    if statement.identity.groups.is_some() || !rules.groups_decide() || rules.overage(claims).is_some() {
+        return accounts::settle(app, &statement);
     }
     let identity = Identity { groups: Some(Vec::new()), ..(*statement.identity).clone() };
     // Refused is what came, so that a mapper which nobody has configured can be told from a lost membership.
     accounts::settle(app, &Statement { identity: Arc::new(identity), ..statement })
-        .map_err(|refusal| told(rules.admit(None).err().unwrap_or(refusal)))
+        .map_err(|refusal| rules.admit(None).err().unwrap_or(refusal))
 }
 
 /// What is wrong with the token itself is not the doing of the person who logs in.

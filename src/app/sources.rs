@@ -45,7 +45,8 @@ pub fn gather(
     let names = rules.claim_names();
     let mut gathered = Gathered { claims: id_token.claims().clone(), looked_at: vec!["the ID token"] };
     let Some(token) = &tokens.access_token else { return Ok(gathered) };
-    if rules.lacks(&gathered.claims)
+    // It is here already: also for the second of several claims of groups, for which nobody else would be asked.
+    if (rules.lacks(&gathered.claims) || rules.lacks_some_groups(&gathered.claims))
         && let Some(access_token) = readable(app, token, id_token)
     {
         gathered.looked_at.push("the access token");

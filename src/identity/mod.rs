@@ -97,6 +97,11 @@ impl Rules {
             || (self.groups_decide() && none_of(&self.groups_claims))
     }
 
+    /// Whether one of several claims of groups is missing, where groups decide: their groups are added up.
+    pub fn lacks_some_groups(&self, claims: &Object) -> bool {
+        self.groups_decide() && self.groups_claims.iter().any(|name| claims::lookup(claims, name).is_none())
+    }
+
     /// The groups claim that a token only refers to, because it would be too long, where groups decide and none are there.
     pub fn overage<'a>(&'a self, claims: &Object) -> Option<&'a str> {
         let here = self.groups_claims.iter().any(|name| claims::lookup(claims, name).is_some());

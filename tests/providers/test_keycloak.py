@@ -68,6 +68,9 @@ def roles_mlflow(keycloak: Keycloak, serve: Serve) -> MlflowServer:
     home = f"http://127.0.0.1:{ports.free()}"
     uris = keycloak.realm.client("mlflow")["redirectUris"]
     keycloak.realm.change_client("mlflow", redirectUris=[*uris, f"{home}/oidc/callback"])
+    # The example's tokens carry no roles but the client's own.
+    keycloak.realm.put_into_scope("mlflow", USERS)
+    keycloak.realm.put_into_scope("mlflow", USERS, DOTTED)
     settings = {
         **keycloak.settings(),
         "OIDC_GROUPS_CLAIM": f"groups,realm_access.roles,resource_access.mlflow.roles,{ROLES_OF_DOTTED}",
@@ -121,6 +124,21 @@ class TestTokenShapes:
         assert USERS in str(tokens.claims_of(token)[where.split(".")[0]])
         assert by_token(roles_mlflow, token).status_code == 200
         wire.refusal(by_token(mlflow, token), 403, "groups_missing", "group_required")
+
+    @pytest.mark.parametrize(
+        ("person", "where"),
+        [(DORA, "realm_access.roles"), (ERIN, "resource_access.mlflow.roles"), (FRED, ROLES_OF_DOTTED)],
+        ids=lambda value: value if isinstance(value, str) else None,
+    )
+    def test_roles_count_at_a_login_too_though_only_the_access_token_has_them(
+        self, page: Page, keycloak: Keycloak, roles_mlflow: MlflowServer, person: Person, where: str
+    ) -> None:
+        given = keycloak.realm.tokens("mlflow", person, f"{roles_mlflow.url}/oidc/callback")
+        first = where.split(".")[0]
+        assert first not in tokens.claims_of(given["id_token"])
+        assert USERS in str(tokens.claims_of(given["access_token"])[first])
+        log_in(page, keycloak, roles_mlflow, person)
+        assert current_user(page, roles_mlflow)["username"] == person.name
 
     def test_a_group_of_a_group_is_its_path(
         self, keycloak: Keycloak, mlflow: MlflowServer, roles_mlflow: MlflowServer

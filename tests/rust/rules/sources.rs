@@ -45,6 +45,21 @@ fn groups_that_only_the_access_token_has_are_taken_from_it() {
     assert_eq!(world.users.is_admin("alice@example.com"), Some(true));
 }
 
+/// Several claims are added up, also where each is in a place of its own. Keycloak 20 sends an empty list of groups to somebody who
+/// is in none, and the roles of the same person stand in the access token.
+#[test]
+fn a_second_claim_of_groups_is_read_where_it_is_though_the_first_one_is_there() {
+    let world = World::with(&[("OIDC_GROUPS_CLAIM", "groups,realm_access.roles")]);
+    let mut token = access_token(&["MLFLOW_admin"]);
+    token.set("realm_access", json!({"roles": ["MLFLOW"]}));
+    let mut draft = Draft::id_token().in_groups(&[]);
+    draft.access_token = Some(token.token());
+    assert_eq!(Browser::default().sign_in(&world, draft).outcome(), let_in());
+    // The first claim is the ID token's, whatever the other one says under the same name; and nobody else is asked.
+    assert_eq!(world.users.is_admin("alice@example.com"), Some(false));
+    assert_eq!(world.provider.count("/userinfo"), 0);
+}
+
 #[test]
 fn a_client_whose_name_has_dots_has_roles_too() {
     let world = World::with(&[("OIDC_GROUPS_CLAIM", "resource_access.my.mlflow.client.roles")]);

@@ -63,6 +63,10 @@ fn a_login_that_is_told_of_no_groups_anywhere_ends_what_the_groups_gave() {
     Browser::signed_in(&open, Draft::id_token().in_groups(&["root"]));
     assert_eq!(open.users.is_admin(ALICE), Some(true));
     open.clock.forward(1);
+    let mut referred = without_groups();
+    referred.set("_claim_names", json!({"groups": "src1"}));
+    Browser::signed_in(&open, referred);
+    assert_eq!(open.users.is_admin(ALICE), Some(true), "too many groups for a token are not none");
     Browser::signed_in(&open, without_groups());
     assert_eq!(open.users.is_admin(ALICE), Some(false));
 }

@@ -43,6 +43,9 @@ class Person:
     name: str
     groups: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def email(self) -> str:
         return f"{self.name}@example.org"

@@ -32,15 +32,21 @@ class Admin:
         assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text[:800]}"
         return answer.json() if answer.content else None
 
+    def may_enter(self) -> bool:
+        """Whether there is an administrator by now."""
+        return self._ask().status_code == 200
+
     def _fresh(self) -> str:
         """A token of this moment: those of the master realm end after a minute."""
         if time.monotonic() > self._until:
-            form = {"grant_type": "password", "client_id": MASTER_CLIENT}
-            form |= {"username": self._name, "password": self._password}
-            url = f"{self.base}/realms/master/protocol/openid-connect/token"
-            self._token = token_answer(http("POST", url, data=form))["access_token"]
+            self._token = token_answer(self._ask())["access_token"]
             self._until = time.monotonic() + 30
         return self._token
+
+    def _ask(self) -> requests.Response:
+        form = {"grant_type": "password", "client_id": MASTER_CLIENT}
+        form |= {"username": self._name, "password": self._password}
+        return http("POST", f"{self.base}/realms/master/protocol/openid-connect/token", data=form)
 
 
 class Realm:
@@ -96,6 +102,13 @@ class Realm:
         role = self.call("GET", f"{self._roles(client_id)}/roles/{name}")
         of = f"clients/{self.client(client_id)['id']}" if client_id else "realm"
         self.call("POST", f"/users/{self.user_id(username)}/role-mappings/{of}", json=[role])
+
+    def put_into_scope(self, client_id: str, name: str, of_client: str | None = None) -> None:
+        """That client's tokens may carry this role: without it, and without 'Full scope', they do not."""
+        role = self.call("GET", f"{self._roles(of_client)}/roles/{name}")
+        of = f"clients/{self.client(of_client)['id']}" if of_client else "realm"
+        scope = f"/clients/{self.client(client_id)['id']}/scope-mappings/{of}"
+        self.call("POST", scope, json=[role])
 
     def _roles(self, client_id: str | None) -> str:
         return f"/clients/{self.client(client_id)['id']}" if client_id else ""
