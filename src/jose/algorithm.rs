@@ -35,7 +35,9 @@ algorithms! {
 impl Algorithm {
     /// The algorithm of that name; names are case-sensitive (RFC 7515 section 4.1.1).
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
+        let known = Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name);
+        // The only EdDSA that we have has a second name, which says which curve it is (RFC 9864 section 2.2).
+        known.or_else(|| (name == "Ed25519").then_some(Self::EdDSA))
     }
 
     /// The hash of the algorithm, for `at_hash` (OpenID Connect Core section 3.1.3.6).

@@ -20,6 +20,7 @@ const BOTH: &[Row] = &[
     ("ES256", |d| signed(d, Signer::P256, "ES256", "p256"), ALICE),
     ("ES384", |d| signed(d, Signer::P384, "ES384", "p384"), ALICE),
     ("EdDSA", |d| signed(d, Signer::Ed25519, "EdDSA", "ed25519"), ALICE),
+    ("EdDSA by its newer name", |d| signed(d, Signer::Ed25519, "Ed25519", "ed25519"), ALICE),
     ("no kid where one key fits", |d| drop(d.header.remove("kid")), ALICE),
     (
         "no kid on either side (oidcc-client-test-kid-absent-single-jwks)",
@@ -245,6 +246,7 @@ const ID_TOKENS: &[Row] = &[
     ("at_hash of ES256", |d| at_hash(d, Signer::P256, "ES256", "p256"), ALICE),
     ("at_hash of ES384", |d| at_hash(d, Signer::P384, "ES384", "p384"), ALICE),
     ("at_hash of EdDSA", |d| at_hash(d, Signer::Ed25519, "EdDSA", "ed25519"), ALICE),
+    ("at_hash of EdDSA by its newer name", |d| at_hash(d, Signer::Ed25519, "Ed25519", "ed25519"), ALICE),
     ("no access token and no at_hash", |d| d.access_token = None, ALICE),
     ("azp of our own beside our own audience", |d| set(d, "azp", json!(CLIENT_ID)), ALICE),
     ("a session id of the provider", |d| set(d, "sid", json!("provider-session")), ALICE),
