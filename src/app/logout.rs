@@ -1,6 +1,7 @@
 //! The end of a session, here and at the provider, and the answer to "who am I".
 
 use super::callback::ID_TOKEN_PURPOSE;
+use super::pages::Reach;
 use super::wire::{Decision, Reply, Request};
 use super::{App, browser, pages, users};
 use crate::error::{Code, Error, Result, quote};
@@ -17,16 +18,17 @@ use url::Url;
 /// `public_url_unknown`, `database_unavailable`.
 pub fn confirm(app: &App, request: &Request<'_>) -> Result<Decision> {
     let site = app.site(request)?;
+    let known = app.provider.known();
+    let endpoint = known.as_ref().map(|known| known.metadata.end_session_endpoint.as_deref());
+    let reach = if endpoint == Some(None) { Reach::MlflowAlone } else { Reach::Provider };
     let reply = match browser::current(app, request) {
         Ok(session) => {
-            let provider = app.provider.known().and_then(|known| {
-                let address = Url::parse(known.metadata.end_session_endpoint.as_deref()?).ok()?;
-                Some(address.origin().ascii_serialization())
-            });
-            pages::confirm_logout(&site, &session.identity.username, provider.as_deref())
+            let address = endpoint.flatten().and_then(|endpoint| Url::parse(endpoint).ok());
+            let provider = address.map(|address| address.origin().ascii_serialization());
+            pages::confirm_logout(&site, &session.identity.username, provider.as_deref(), reach)
         }
         Err(error) if matches!(error.code, Code::NoCredentials | Code::SessionEnded) => {
-            pages::signed_out(&site)
+            pages::signed_out(&site, reach)
         }
         Err(error) => return Err(error),
     };

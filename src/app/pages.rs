@@ -93,11 +93,24 @@ pub fn configuration(faults: &[String]) -> Reply {
     page(500, "Sign-in is not set up correctly", html! {}, body, "'self'")
 }
 
+/// How far a sign-out reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The provider has a place to sign out at, or nothing is known of it yet.
+    Provider,
+    /// It has none (Dex): whoever sits down at this browser next is let in again without being asked.
+    MlflowAlone,
+}
+
+const GOES_ON: &str = "Your sign-in at your organisation's provider goes on: whoever uses this browser next may get in again \
+without a password. On a shared computer sign out there too, or close the browser.";
+
 /// Asks before signing out; a link on another site must not do it alone. `provider` is where the form leads on to.
-pub fn confirm_logout(site: &Site, username: &str, provider: Option<&str>) -> Reply {
+pub fn confirm_logout(site: &Site, username: &str, provider: Option<&str>, reach: Reach) -> Reply {
     let body = html! {
         h1 { "Sign out of MLflow?" }
         p { "You are signed in as " strong { (username) } "." }
+        @if reach == Reach::MlflowAlone { p { "This ends your session in MLflow alone." } }
         form method="post" action=(format!("{}/oidc/logout", site.base)) { button type="submit" { "Sign out" } }
         p { a href=(format!("{}/", site.base)) { "Back to MLflow" } }
     };
@@ -107,9 +120,10 @@ pub fn confirm_logout(site: &Site, username: &str, provider: Option<&str>) -> Re
 }
 
 /// The end.
-pub fn signed_out(site: &Site) -> Reply {
+pub fn signed_out(site: &Site, reach: Reach) -> Reply {
     let body = html! {
         h1 { "You are signed out" }
+        @if reach == Reach::MlflowAlone { p { (GOES_ON) } }
         p { a.button href=(format!("{}/", site.base)) { "Sign in again" } }
     };
     page(200, "Signed out of MLflow", html! {}, body, "'self'")

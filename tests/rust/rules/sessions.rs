@@ -209,7 +209,8 @@ fn signing_out_asks_first_then_ends_the_row_the_cookie_and_the_providers_session
     assert_eq!(query["post_logout_redirect_uri"], "http://localhost:5000/oidc/logout");
     assert!(browser.cookie.is_none() && world.store.sessions().is_empty());
     assert_eq!(stolen.clone().send(&world, Ask::get("/")).code(), "session_ended");
-    assert!(browser.open(&world, "/oidc/logout").body().contains("You are signed out"));
+    let end = browser.open(&world, "/oidc/logout");
+    assert!(end.body().contains("You are signed out") && !end.body().contains("goes on"), "{}", end.body());
 }
 
 #[test]
@@ -219,9 +220,11 @@ fn signing_out_at_a_provider_without_such_a_place_ends_here() {
     document.as_object_mut().unwrap().remove("end_session_endpoint");
     world.provider.change(|script| script.metadata = ok(&document));
     let mut browser = Browser::signed_in(&world, Draft::id_token());
+    assert!(browser.open(&world, "/oidc/logout").body().contains("session in MLflow alone"));
     let answered = browser.send(&world, Ask::post("/oidc/logout"));
     assert_eq!((answered.status(), answered.location()), (303, "http://localhost:5000/oidc/logout"));
     assert!(world.store.sessions().is_empty());
+    assert!(browser.open(&world, "/oidc/logout").body().contains("at your organisation's provider goes on"));
     let nobody = Ask::post("/oidc/logout").of(&world);
     assert_eq!((nobody.status(), nobody.location()), (303, "http://localhost:5000/oidc/logout"));
 }
