@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from support import ports, processes, venvs, wire
 from support.real import PEOPLE, PROVIDERS, USERS, Homes, Person, RealProvider, absent, token_answer
 from support.real.oidc_provider import Process as Company
+from support.real.oidc_provider import require_node
 
 FOLDER = PROVIDERS / "dex"
 EXAMPLE = venvs.REPOSITORY / "examples" / "dex" / "config.yaml"
@@ -165,6 +166,7 @@ class Dex(RealProvider):
         super().require()
         if not (FOLDER.parent / "oidc-provider" / "made-from").exists():
             absent("no oidc-provider behind Dex: `make test-providers` puts it there")
+        require_node()
 
     def start(self, changes: Mapping[str, str] | None = None) -> None:
         """With further texts of the example replaced by others."""

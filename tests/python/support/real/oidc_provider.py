@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from support import ports, processes, venvs, wire
-from support.real import PEOPLE, PROVIDERS, USERS, Homes, Person, RealProvider, token_answer
+from support.real import PEOPLE, PROVIDERS, USERS, Homes, Person, RealProvider, absent, token_answer
 from support.real.visitor import Visitor
 
 FOLDER = PROVIDERS / "oidc-provider"
@@ -28,6 +29,11 @@ API = "urn:mlflow"
 TOOL = "command-line"
 NOWHERE = "http://127.0.0.1:9/never-called"
 SCOPES = "openid email profile groups"
+
+
+def require_node() -> None:
+    if shutil.which("node") is None:
+        absent("no node on the PATH: oidc-provider is a program of Node.js")
 
 
 class Process:
@@ -165,6 +171,10 @@ class OidcProvider(RealProvider):
         self.process = Process(folder)
         self.issuer, self.log = self.process.issuer, self.process.log
         self._homes = homes
+
+    def require(self) -> None:
+        super().require()
+        require_node()
 
     def start(self) -> None:
         self.process.start()
