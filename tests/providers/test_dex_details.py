@@ -164,6 +164,26 @@ def test_whoever_leaves_the_last_group_is_no_administrator_any_more(
     assert engines.server.is_admin("gerd@example.org") is False
 
 
+def test_an_address_that_somebody_has_at_another_connector(
+    settings: Settle, dex: Dex, engines: Engines, somebody: Somebody
+) -> None:
+    """Dex's subject holds the connector: whoever chooses an address at one of them is nobody of another."""
+    settings(OIDC_USER_GROUP=None)
+    somebody.as_guest()
+    assert somebody.username() == GUEST[0]
+    dex.company.put_person("hans", PASSWORD, email=GUEST[0], groups=[USERS, ADMINS])
+    refused(Somebody(engines.server.url).log_in("hans"), 403, "username_taken")
+
+
+def test_another_account_is_not_asked_for(settings: Settle, dex: Dex, somebody: Somebody) -> None:
+    """Dex 2.41 does not hand `prompt=login` on to the provider behind it, which knows who it is."""
+    settings()
+    dex.company.put_person("ida", PASSWORD, groups=[])
+    refused(somebody.log_in("ida"), 403, "groups_missing")
+    page = somebody.open(f"{somebody.mlflow}/oidc/login?go=1&again=1")
+    refused(somebody.choose(page, "company"), 403, "groups_missing")
+
+
 def test_an_id_token_for_two_of_which_one_is_mlflow(settings: Settle, somebody: Somebody) -> None:
     """Asked for by MLflow itself: `aud` names both, and `azp` says that it was MLflow."""
     settings(OIDC_SCOPES=f"{SCOPES} audience:server:client_id:pipelines")
@@ -200,9 +220,28 @@ def tokens_of_pipelines(dex: Dex) -> dict[str, str]:
 def test_an_exchanged_token_without_the_scope_of_groups(settings: Settle, dex: Dex, engines: Engines) -> None:
     settings()
     token = dex.company.service_token(*dex.program)
-    answer = dex.process.exchange(token, f"openid email {FOR_MLFLOW}")
+    answer = dex.process.exchange(token, scope=f"openid email {FOR_MLFLOW}")
     given = str(token_answer(answer)["access_token"])
     wire.refusal(engines.server.call("GET", SEARCH, token=given), 403, "groups_missing")
+
+
+def test_whoever_has_any_token_of_the_company_gets_one_for_a_public_client(
+    settings: Settle, dex: Dex, engines: Engines
+) -> None:
+    """The recipe warns of this: Dex asks a public client for no secret, and no token whom it was made for.
+
+    An application that Alice uses at the company could so be Alice at MLflow, if MLflow's client were public.
+    """
+    settings(OIDC_CLIENT_ID="mlflow-public", OIDC_CLIENT_SECRET=None, OIDC_SESSION_SECRET="0123456789abcdef")
+    of_another = dex.company.tokens_of(ALICE.name, ALICE.password)["id_token"]
+    assert tokens.claims_of(of_another)["aud"] == "command-line"
+    form = {"client_id": "mlflow-public", "scope": SCOPES}
+    answer = dex.process.exchange(of_another, auth=None, **form)
+    given = str(token_answer(answer)["access_token"])
+    assert engines.server.call("GET", SEARCH, token=given).status_code == 200
+    # The client of the example has a secret.
+    refusal = dex.process.exchange(of_another, auth=("mlflow", "a-guess"), scope=SCOPES)
+    assert (refusal.status_code, refusal.json()["error"]) == (401, "invalid_client")
 
 
 def test_there_are_no_client_credentials_and_no_passwords_of_programs(dex: Dex) -> None:

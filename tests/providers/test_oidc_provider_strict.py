@@ -70,7 +70,6 @@ def client(strict: Process, engines: Engines) -> Client:
         keys=[{"kid": "first-RS256", "alg": "RS256"}],
         conformIdTokenClaims=True,
         askConsent=False,
-        reachInside=True,
         clientAuthMethods=BOTH,
     )
     return register
@@ -151,6 +150,13 @@ def test_groups_are_found_wherever_the_provider_puts_them(
     client()
     assert somebody.log_in().status_code == 200
     assert somebody.username() == ALICE
+
+
+def test_a_signed_userinfo_answer(client: Client, somebody: Somebody) -> None:
+    """Only a client that is registered for it gets one, and MLflow must not be."""
+    client(userinfo_signed_response_alg="RS256")
+    refused(somebody.log_in(), 502, "provider_answer")
+    assert somebody.username() is None
 
 
 def test_groups_that_were_not_asked_for(client: Client, strict: Process, somebody: Somebody) -> None:
@@ -262,13 +268,15 @@ def test_a_sign_out_at_the_provider(
     client: Client, strict: Process, somebody: Somebody, inside: bool
 ) -> None:
     """Told through the back channel; by default oidc-provider tells nobody in a private network."""
-    strict.tell(reachInside=inside)
+    strict.tell(reachInside=[f"{somebody.mlflow}/oidc/backchannel-logout"] if inside else [])
     client()
+    told = strict.log.read_text().count("backchannel.error")
     somebody.log_in()
     assert somebody.username() == ALICE
     page = somebody.open(f"{strict.issuer}/session/end")
     assert somebody.submit(page, logout="yes").status_code == 200
     assert (somebody.username() is None) is inside
+    assert (strict.log.read_text().count("backchannel.error") > told) is not inside
 
 
 def test_a_sign_out_here_goes_on_to_the_provider(client: Client, strict: Process, somebody: Somebody) -> None:

@@ -65,6 +65,7 @@ function configuration() {
       clientCredentials: { enabled: true },
       rpInitiatedLogout: { enabled: true },
       backchannelLogout: { enabled: true },
+      jwtUserinfo: { enabled: true },
       resourceIndicators: {
         enabled: true,
         // Programs get tokens for MLflow's API unless they ask for another one; a person's is for UserInfo.
@@ -89,9 +90,10 @@ function configuration() {
       ctx.type = "html";
       ctx.body = page("This did not work", `<p id="error">${safe(out.error)}: ${safe(out.error_description)}</p>`);
     },
-    // By default nothing is sent to an address of a private network (the guard hangs on the dispatcher), and an MLflow
-    // inside the company never learns of a logout.
-    fetch: (url, { dispatcher, ...options }) => fetch(url, settings.reachInside ? options : { dispatcher, ...options }),
+    // By default nothing is sent to an address of a private network (the guard is the dispatcher), and an MLflow inside the
+    // company never learns of a logout.
+    fetch: (url, { dispatcher, ...options }) =>
+      fetch(url, settings.reachInside.includes(url) ? options : { dispatcher, ...options }),
   };
 }
 

@@ -24,6 +24,9 @@ SECRETS = {
     "PIPELINES_CLIENT_SECRET": "pipelines-at-dex-secret",
     "COMPANY_CLIENT_SECRET": "dex-at-the-company-secret",
 }
+# A client's id and secret.
+Auth = tuple[str, str]
+PIPELINES = ("pipelines", SECRETS["PIPELINES_CLIENT_SECRET"])
 GUEST = ("guest@example.com", "password")
 # bcrypt of GUEST's password, from Dex's own example.
 GUEST_HASH = "$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W"
@@ -105,21 +108,23 @@ class Process:
         database.close()
         self.start()
 
-    def exchange(self, token: str, scope: str) -> requests.Response:
-        """Token exchange as the client `pipelines`: a token of the company's provider for one of Dex."""
+    def exchange(self, token: str, auth: Auth | None = PIPELINES, **form: str) -> requests.Response:
+        """Token exchange: a token of the company's provider for one of Dex, with at least a scope."""
         return self.token(
             grant_type=EXCHANGE,
             connector_id="company",
             subject_token=token,
             subject_token_type=ID_TOKEN,
             requested_token_type=ID_TOKEN,
-            scope=scope,
+            auth=auth,
+            **form,
         )
 
-    def token(self, **form: str) -> requests.Response:
-        """What the token endpoint answers to the client `pipelines`."""
-        secret = SECRETS["PIPELINES_CLIENT_SECRET"]
-        return wire.send("POST", f"{self.issuer}/token", data=form, auth=("pipelines", secret))
+    def token(self, auth: Auth | None = PIPELINES, **form: str) -> requests.Response:
+        """What the token endpoint answers. Its 401 has no challenge, which `wire` takes from nobody."""
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.post(f"{self.issuer}/token", data=form, auth=auth, timeout=30)
 
     def _configuration(self) -> str:
         """The example, with this machine's addresses in it."""
@@ -234,7 +239,7 @@ class Dex(RealProvider):
         return self._exchanged(self.company.service_token(*self.program))
 
     def _exchanged(self, token: str) -> str:
-        answer = self.process.exchange(token, f"{SCOPES} audience:server:client_id:mlflow")
+        answer = self.process.exchange(token, scope=f"{SCOPES} audience:server:client_id:mlflow")
         return str(token_answer(answer)["access_token"])
 
     @property

@@ -53,7 +53,7 @@ class Process:
             "clientAuthMethods": ["client_secret_basic", "client_secret_post", "none"],
             "api": API,
             "askConsent": False,
-            "reachInside": True,
+            "reachInside": [],
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -190,6 +190,7 @@ class OidcProvider(RealProvider):
                 post_logout_redirect_uris=[f"{home}/oidc/logout"],
                 backchannel_logout_uri=f"{home}/oidc/backchannel-logout",
             )
+        self.process.tell(reachInside=[f"{home}/oidc/backchannel-logout" for home in self._homes])
         self.process.put_tool()
         self.process.put_service(*self.service, {"email": self.service_username, "groups": [USERS]})
         for person in PEOPLE:
