@@ -245,7 +245,7 @@ def test_whoever_has_any_token_of_the_company_gets_one_for_a_public_client(
 
 
 def test_there_are_no_client_credentials_and_no_passwords_of_programs(dex: Dex) -> None:
-    """The first does not exist in Dex 2.41, and the second is left out by the example."""
+    """The first does not exist in Dex 2.41, and the second is not switched on in the example."""
     assert dex.process.token(grant_type="client_credentials").json()["error"] == "unsupported_grant_type"
     guest = {"username": GUEST[0], "password": GUEST[1], "scope": "openid"}
     by_password = dex.process.token(grant_type="password", **guest)
