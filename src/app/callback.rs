@@ -125,9 +125,12 @@ fn settle(app: &App, claims: &Object, statement: Statement) -> Result<Admitted> 
         return accounts::settle(app, &statement);
     }
     let identity = Identity { groups: Some(Vec::new()), ..(*statement.identity).clone() };
+    let settled = accounts::settle(app, &Statement { identity: Arc::new(identity), ..statement });
     // Refused is what came, so that a mapper which nobody has configured can be told from a lost membership.
-    accounts::settle(app, &Statement { identity: Arc::new(identity), ..statement })
-        .map_err(|refusal| rules.admit(None).err().unwrap_or(refusal))
+    match (&settled, rules.admit(None)) {
+        (Err(refusal), Err(missing)) if refusal.code == Code::GroupRequired => Err(missing),
+        _ => settled,
+    }
 }
 
 /// What is wrong with the token itself is not the doing of the person who logs in.

@@ -7,11 +7,12 @@ from urllib.parse import urlencode, urljoin
 
 import pytest
 import requests
+from conftest import running
 
-from support import ports, tokens, wire
+from support import tokens, wire
 from support.browser import links
 from support.engines import Engines
-from support.real import ADMINS, ALICE, USERS, Homes, token_answer
+from support.real import ADMINS, ALICE, USERS, Homes, RealProvider, token_answer
 from support.real.dex import GUEST, SCOPES, SECRETS, Dex
 from support.real.visitor import Visitor, changed, member
 from support.server import MakeServer
@@ -25,22 +26,16 @@ Settle = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
-def homes() -> Homes:
-    return Homes(*(f"http://127.0.0.1:{ports.free()}" for _ in range(2)))
+def real(tmp_path_factory: pytest.TempPathFactory, homes: Homes) -> Iterator[RealProvider]:
+    """The example, where people can log in to `pipelines` too, which trusts MLflow as MLflow trusts it."""
+    client = "  - id: pipelines\n"
+    more = f"    redirectURIs: [{NOWHERE}]\n    trustedPeers: [mlflow]\n"
+    yield from running(Dex(tmp_path_factory.mktemp("dex-"), homes, {client: client + more}))
 
 
 @pytest.fixture(scope="module")
-def dex(tmp_path_factory: pytest.TempPathFactory, homes: Homes) -> Iterator[Dex]:
-    """The example, where people can log in to `pipelines` too, which trusts MLflow as MLflow trusts it."""
-    made = Dex(tmp_path_factory.mktemp("dex-"), homes)
-    made.require()
-    client = "  - id: pipelines\n"
-    more = f"    redirectURIs: [{NOWHERE}]\n    trustedPeers: [mlflow]\n"
-    try:
-        made.start(changes={client: client + more})
-        yield made
-    finally:
-        made.stop()
+def dex(real: Dex) -> Dex:
+    return real
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +240,7 @@ def test_whoever_has_any_token_of_the_company_gets_one_for_a_public_client(
 
 
 def test_there_are_no_client_credentials_and_no_passwords_of_programs(dex: Dex) -> None:
-    """The first does not exist in Dex 2.41, and the second is left out by the example."""
+    """The first does not exist in Dex 2.41, and the second is not switched on in the example."""
     assert dex.process.token(grant_type="client_credentials").json()["error"] == "unsupported_grant_type"
     guest = {"username": GUEST[0], "password": GUEST[1], "scope": "openid"}
     by_password = dex.process.token(grant_type="password", **guest)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import requests
+from conftest import running
 
 from support import tokens, wire
 from support.engines import Engines
-from support.real import Homes
+from support.real import ALICE, CAROL, USERS, Homes, Person, RealProvider
 from support.real.oidc_provider import API, SCOPES, OidcProvider, Process
 from support.real.visitor import Visitor, changed, member
 from support.server import MakeServer
@@ -17,7 +18,6 @@ from support.server import MakeServer
 # Form-encoded before they are joined in the header (RFC 6749 section 2.3.1), or they are misread.
 CLIENT = "mlflow: 50%+1 of us"
 SECRET = "a:b%41+c d&e=f?g/h\"i'j-and-long-enough"
-PASSWORD = "correct horse"
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 BOTH = ["client_secret_basic", "client_secret_post", "none"]
 
@@ -25,16 +25,13 @@ Client = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    OidcProvider(tmp_path_factory.getbasetemp(), Homes("", "")).require()
-    running = Process(tmp_path_factory.mktemp("oidc-provider-"))
-    try:
-        running.start()
-        running.put_person("alice", PASSWORD, groups=["MLFLOW"])
-        running.put_person("nobody", PASSWORD, groups=[])
-        yield running
-    finally:
-        running.stop()
+def real(tmp_path_factory: pytest.TempPathFactory, homes: Homes) -> Iterator[RealProvider]:
+    yield from running(OidcProvider(tmp_path_factory.mktemp("oidc-provider-"), homes))
+
+
+@pytest.fixture(scope="module")
+def strict(real: OidcProvider) -> Process:
+    return real.process
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +57,7 @@ def client(strict: Process, engines: Engines) -> Client:
             "OIDC_CLIENT_ID": CLIENT,
             "OIDC_CLIENT_SECRET": SECRET,
             "OIDC_SCOPES": SCOPES,
-            "OIDC_USER_GROUP": "MLFLOW",
+            "OIDC_USER_GROUP": USERS,
             "OIDC_SESSION_CACHE_SECONDS": "0",
             **(settings or {}),
         }
@@ -86,14 +83,14 @@ class Somebody(Visitor):
         """The provider's login form."""
         return self.open(f"{self.mlflow}/oidc/login?next=%2F&go=1")
 
-    def log_in(self, login: str = "alice") -> requests.Response:
-        return self.submit(self.begin(), login=login, password=PASSWORD, action="continue")
+    def log_in(self, person: Person = ALICE) -> requests.Response:
+        return self.submit(self.begin(), **typed(person))
 
     def answer(self) -> str:
         """The address that the provider sends the browser back to, not opened yet."""
         page = self.open(f"{self.mlflow}/oidc/login?next=%2F&go=1", stop=self._is_callback)
         if not self._is_callback(self.at):
-            self.submit(page, login="alice", password=PASSWORD, action="continue", stop=self._is_callback)
+            self.submit(page, stop=self._is_callback, **typed(ALICE))
         assert self._is_callback(self.at), self.at
         return self.at
 
@@ -111,7 +108,9 @@ def somebody(engines: Engines) -> Somebody:
     return Somebody(engines.server.url)
 
 
-ALICE = "alice@example.org"
+def typed(person: Person) -> dict[str, str]:
+    """What a person writes into the provider's form."""
+    return {"login": person.name, "password": person.password, "action": "continue"}
 
 
 def refused(page: requests.Response, status: int, code: str) -> str:
@@ -122,14 +121,14 @@ def refused(page: requests.Response, status: int, code: str) -> str:
 def test_credentials_with_signs_of_every_kind(client: Client, strict: Process, somebody: Somebody) -> None:
     client(token_endpoint_auth_method="client_secret_basic")
     assert somebody.log_in().status_code == 200
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
 
 
 def test_credentials_in_the_form(client: Client, strict: Process, somebody: Somebody) -> None:
     strict.tell(clientAuthMethods=["client_secret_post"])
     client(token_endpoint_auth_method="client_secret_post")
     assert somebody.log_in().status_code == 200
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
 
 
 def test_a_client_without_a_secret(client: Client, strict: Process, somebody: Somebody) -> None:
@@ -139,17 +138,17 @@ def test_a_client_without_a_secret(client: Client, strict: Process, somebody: So
         client_secret=None,
     )
     assert somebody.log_in().status_code == 200
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
 
 
-@pytest.mark.parametrize("conform", [True, False], ids=["in the UserInfo answer", "in the ID token"])
+@pytest.mark.parametrize("place", ["the UserInfo answer", "the ID token"])
 def test_groups_are_found_wherever_the_provider_puts_them(
-    client: Client, strict: Process, somebody: Somebody, conform: bool
+    client: Client, strict: Process, somebody: Somebody, place: str
 ) -> None:
-    strict.tell(conformIdTokenClaims=conform)
+    strict.tell(conformIdTokenClaims=place != "the ID token")
     client()
     assert somebody.log_in().status_code == 200
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
 
 
 def test_a_signed_userinfo_answer(client: Client, somebody: Somebody) -> None:
@@ -167,7 +166,7 @@ def test_groups_that_were_not_asked_for(client: Client, strict: Process, somebod
 
 def test_in_no_group(client: Client, somebody: Somebody) -> None:
     client()
-    refused(somebody.log_in("nobody"), 403, "group_required")
+    refused(somebody.log_in(CAROL), 403, "group_required")
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"])
@@ -178,7 +177,7 @@ def test_an_id_token_of_every_algorithm(
     client(id_token_signed_response_alg=algorithm)
     page = somebody.log_in()
     assert page.status_code == 200, page.text[-900:]
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
 
 
 def test_a_code_of_another_login(client: Client, engines: Engines, somebody: Somebody) -> None:
@@ -197,20 +196,20 @@ def test_a_code_for_the_second_time(client: Client, engines: Engines, somebody: 
     assert somebody.open(first).status_code == 200
     # The same answer once more: somebody pressed reload.
     assert somebody.open(first).status_code == 200
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
     # The code under the state of a new login.
     again = changed(somebody.answer(), code=member(first, "code"))
     refused(somebody.open(again), 502, "provider_error")
     assert "invalid_grant" in engines.server.log_tail(3)
-    assert somebody.username() == ALICE, "the session that is there stays"
+    assert somebody.username() == ALICE.email, "the session that is there stays"
 
 
-@pytest.mark.parametrize("issuer", [None, "https://mix-up.example"], ids=["none", "another"])
-def test_an_answer_says_who_answers(client: Client, somebody: Somebody, issuer: str | None) -> None:
+@pytest.mark.parametrize("issuer", ["none", "https://mix-up.example"])
+def test_an_answer_says_who_answers(client: Client, somebody: Somebody, issuer: str) -> None:
     client()
     answer = somebody.answer()
     assert member(answer, "iss")
-    refused(somebody.open(changed(answer, iss=issuer)), 400, "callback_issuer")
+    refused(somebody.open(changed(answer, iss=None if issuer == "none" else issuer)), 400, "callback_issuer")
     assert somebody.username() is None
 
 
@@ -230,30 +229,31 @@ def test_a_person_is_asked_to_agree(client: Client, strict: Process, somebody: S
     refused(somebody.submit(asked, action="cancel"), 403, "login_denied")
     # The provider knows who it is, and asks only whether they agree.
     assert somebody.submit(somebody.begin(), action="allow").status_code == 200
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
 
 
 def test_another_account(client: Client, somebody: Somebody) -> None:
     """The link of a refusal asks the provider to ask again (`prompt=login`), although it knows somebody."""
     client()
-    page = somebody.log_in("nobody")
+    page = somebody.log_in(CAROL)
     refused(page, 403, "group_required")
     form = somebody.open(f"{somebody.mlflow}/oidc/login?go=1&again=1")
     # A page of the provider's that a browser with scripts sends by itself: it ends the other session.
-    ending = somebody.submit(form, login="alice", password=PASSWORD, action="continue")
+    ending = somebody.submit(form, **typed(ALICE))
     assert somebody.submit(ending).status_code == 200
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
 
 
 def test_an_address_that_is_not_verified(client: Client, strict: Process, somebody: Somebody) -> None:
     client()
-    strict.put_person("eve", PASSWORD, email="boss@example.com", email_verified=False, groups=["MLFLOW"])
-    refused(somebody.log_in("eve"), 403, "email_unverified")
+    eve = Person("eve", (USERS,))
+    strict.put_person(eve.name, eve.password, email="boss@example.com", email_verified=False, groups=[USERS])
+    refused(somebody.log_in(eve), 403, "email_unverified")
 
 
 def test_programs(client: Client, strict: Process, engines: Engines) -> None:
     """A JWT for an API is good where the settings name that API; an opaque token never is."""
-    strict.put_service("pipeline", "pipeline-secret", {"email": "pipeline@example.com", "groups": ["MLFLOW"]})
+    strict.put_service("pipeline", "pipeline-secret", {"email": "pipeline@example.com", "groups": [USERS]})
     token = strict.service_token("pipeline", "pipeline-secret")
     assert tokens.header_of(token)["typ"] == "at+jwt"
     client()
@@ -263,16 +263,17 @@ def test_programs(client: Client, strict: Process, engines: Engines) -> None:
     wire.refusal(engines.server.call("GET", SEARCH, token="an-opaque-one"), 401, "token_malformed")
 
 
-@pytest.mark.parametrize("inside", [True, False], ids=["reached", "not reached"])
+@pytest.mark.parametrize("network", ["reached", "not reached"])
 def test_a_sign_out_at_the_provider(
-    client: Client, strict: Process, somebody: Somebody, inside: bool
+    client: Client, strict: Process, somebody: Somebody, network: str
 ) -> None:
     """Told through the back channel; by default oidc-provider tells nobody in a private network."""
+    inside = network == "reached"
     strict.tell(reachInside=[f"{somebody.mlflow}/oidc/backchannel-logout"] if inside else [])
     client()
     told = strict.log.read_text().count("backchannel.error")
     somebody.log_in()
-    assert somebody.username() == ALICE
+    assert somebody.username() == ALICE.email
     page = somebody.open(f"{strict.issuer}/session/end")
     assert somebody.submit(page, logout="yes").status_code == 200
     assert (somebody.username() is None) is inside

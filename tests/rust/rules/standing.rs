@@ -1,6 +1,7 @@
 //! The newest word of the provider counts: a lost membership ends sessions, and an old token brings nothing back.
 
 use crate::support::{Ask, Browser, Draft, NOW, World};
+use mlflow_oidc::ports::StoreFault;
 use serde_json::json;
 
 const ALICE: &str = "alice@example.com";
@@ -69,6 +70,20 @@ fn a_login_that_is_told_of_no_groups_anywhere_ends_what_the_groups_gave() {
     assert_eq!(open.users.is_admin(ALICE), Some(true), "too many groups for a token are not none");
     Browser::signed_in(&open, without_groups());
     assert_eq!(open.users.is_admin(ALICE), Some(false));
+}
+
+#[test]
+fn a_lost_membership_that_cannot_be_written_is_no_answer() {
+    let world = World::new();
+    Browser::signed_in(&world, Draft::id_token());
+    let mut browser = Browser::default();
+    let asked = browser.begin(&world, "/");
+    let mut silent = Draft::id_token();
+    silent.drop("groups").set("iat", NOW + 1);
+    world.clock.forward(1);
+    world.store.fail(Some(StoreFault::Busy));
+    let answered = browser.come_back(&world, &asked, &mut silent);
+    assert_eq!(answered.refusal(), refusal(503, "database_unavailable"));
 }
 
 #[test]

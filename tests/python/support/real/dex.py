@@ -160,12 +160,13 @@ class Dex(RealProvider):
     refusals_of_strangers = ("groups_missing",)
     program = ("nightly", "nightly-secret")
 
-    def __init__(self, folder: Path, homes: Homes) -> None:
+    def __init__(self, folder: Path, homes: Homes, changes: Mapping[str, str] | None = None) -> None:
+        """With further texts of the example replaced by others."""
         # It puts claims into the ID token, as most of them do.
         self.company = Company(folder)
         self.process = Process(folder, self.company.issuer)
         self.issuer, self.log = self.process.issuer, self.process.log
-        self._homes = homes
+        self._homes, self._changes = homes, changes or {}
 
     def require(self) -> None:
         super().require()
@@ -173,8 +174,7 @@ class Dex(RealProvider):
             absent("no oidc-provider behind Dex: `make test-providers` puts it there")
         require_node()
 
-    def start(self, changes: Mapping[str, str] | None = None) -> None:
-        """With further texts of the example replaced by others."""
+    def start(self) -> None:
         self.company.document["conformIdTokenClaims"] = False
         # Dex 2.41 sends no code challenge to the provider behind it.
         self.company.document["withoutPkce"] = ["dex"]
@@ -193,7 +193,7 @@ class Dex(RealProvider):
             {
                 "https://mlflow.example.com": self._homes.confidential,
                 "staticClients:\n": PUBLIC.format(home=self._homes.public),
-                **(changes or {}),
+                **self._changes,
             }
         )
         self.process.start()
