@@ -220,9 +220,7 @@ def test_an_exchanged_token_without_the_scope_of_groups(settings: Settle, dex: D
     wire.refusal(engines.server.call("GET", SEARCH, token=given), 403, "groups_missing")
 
 
-def test_whoever_has_any_token_of_the_company_gets_one_for_a_public_client(
-    settings: Settle, dex: Dex, engines: Engines
-) -> None:
+def test_a_public_client_is_as_weak_as_the_recipe_says(settings: Settle, dex: Dex, engines: Engines) -> None:
     """The recipe warns of this: Dex asks a public client for no secret, and no token whom it was made for.
 
     An application that Alice uses at the company could so be Alice at MLflow, if MLflow's client were public.

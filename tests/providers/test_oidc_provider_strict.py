@@ -164,7 +164,7 @@ def test_groups_that_were_not_asked_for(client: Client, strict: Process, somebod
     assert "OIDC_GROUPS_CLAIM" in page
 
 
-def test_in_no_group(client: Client, somebody: Somebody) -> None:
+def test_somebody_in_no_group_reads_so(client: Client, somebody: Somebody) -> None:
     client()
     refused(somebody.log_in(CAROL), 403, "group_required")
 
@@ -232,7 +232,7 @@ def test_a_person_is_asked_to_agree(client: Client, strict: Process, somebody: S
     assert somebody.username() == ALICE.email
 
 
-def test_another_account(client: Client, somebody: Somebody) -> None:
+def test_the_link_to_another_account_asks_again(client: Client, somebody: Somebody) -> None:
     """The link of a refusal asks the provider to ask again (`prompt=login`), although it knows somebody."""
     client()
     page = somebody.log_in(CAROL)
@@ -251,7 +251,9 @@ def test_an_address_that_is_not_verified(client: Client, strict: Process, somebo
     refused(somebody.log_in(eve), 403, "email_unverified")
 
 
-def test_programs(client: Client, strict: Process, engines: Engines) -> None:
+def test_a_program_needs_a_jwt_for_an_api_that_the_settings_name(
+    client: Client, strict: Process, engines: Engines
+) -> None:
     """A JWT for an API is good where the settings name that API; an opaque token never is."""
     strict.put_service("pipeline", "pipeline-secret", {"email": "pipeline@example.com", "groups": [USERS]})
     token = strict.service_token("pipeline", "pipeline-secret")
