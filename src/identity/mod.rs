@@ -67,6 +67,10 @@ impl Rules {
     /// # Errors
     /// `token_subject`, `username_missing`, `username_invalid`, `email_unverified`, `token_claim`, `groups_overage`.
     pub fn identify(&self, issuer: &str, claims: &Object) -> Result<Statement> {
+        // Google has no groups, and people are named by their address where groups are.
+        if self.groups_claims.iter().any(|name| name == "email") && claims.contains_key("email") {
+            check_vouched_for(claims)?;
+        }
         let identity = Identity {
             issuer: issuer.to_owned(),
             subject: self.subject(claims)?.to_owned(),
