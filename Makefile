@@ -132,7 +132,7 @@ test-python: prerequisites tools build/wheel/.built build/prototype/.built ## py
 test-providers: prerequisites tools build/wheel/.built ## Real Keycloaks with MLflow and Chromium, and the table of docs/providers (needs java and mvn)
 	$(VENVS) tools mlflow-3.17.2 --wheel $(THE_WHEEL)
 	@$(PYTHON) -B tools/providers.py $(REAL_PROVIDERS)
-	$(STEP) 'Testing with real providers (4 minutes)' $(TOOLS)/python -P -m pytest tests/providers $(PYTEST)
+	$(STEP) 'Testing with real providers (4 minutes)' $(TOOLS)/python -P -m pytest -r fE tests/providers $(PYTEST)
 	$(if $(PYTEST),,$(STEP) 'Writing the table of docs/providers' $(PYTHON) -B tools/providers_table.py)
 
 # What a bench uses of the tests' helpers, it uses from where they are.
