@@ -173,7 +173,8 @@ def _note(item: pytest.Item, real: RealProvider, report: pytest.TestReport) -> N
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """One file for each provider that went through all of its cases."""
-    if _partial or session.shouldstop or session.shouldfail:
+    named = any("::" in argument for argument in session.config.args)
+    if _partial or named or session.shouldstop or session.shouldfail:
         return
     RESULTS.mkdir(parents=True, exist_ok=True)
     for record in _records.values():
