@@ -203,7 +203,7 @@ def _cases(results: Results) -> list[str]:
         f"| case | {' | '.join(short)} |",
         f"|---|{'---|' * len(heads)}",
     ]
-    reasons: dict[str, None] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for case in cases:
         row = []
         for version, server in heads:
@@ -212,7 +212,9 @@ def _cases(results: Results) -> list[str]:
                 for python in PYTHONS
                 if (result := results.get(Cell(version, python, server).name)) and case in result["cases"]
             ]
-            reasons.update((f"{case}: {reason}", None) for outcome, reason in found if outcome == "not there")
+            for outcome, reason in found:
+                if outcome == "not there":
+                    reasons.setdefault(reason, {})[case] = None
             outcomes = {outcome for outcome, _ in found}
             if outcomes - {"passed", "not there"}:
                 row.append("**failed**")
@@ -221,7 +223,11 @@ def _cases(results: Results) -> list[str]:
             else:
                 row.append("-" if outcomes else ".")
         lines.append(f"| {case} | {' | '.join(row)} |")
-    return [*lines, "", "Not there, and why:", "", *(f"- {reason}" for reason in reasons)]
+    lines += ["", "Not there, and why:", ""]
+    return [
+        *lines,
+        *(f"- {reason[0].upper()}{reason[1:]}: {', '.join(of)}." for reason, of in reasons.items()),
+    ]
 
 
 if __name__ == "__main__":
