@@ -92,8 +92,8 @@ def _manage(cell: Cell, server: MlflowServer, username: str, workspace: str) -> 
     """Lets a user manage a workspace, in the way of that MLflow."""
 
     def post(path: str, body: dict[str, object]) -> dict[str, Any]:
-        # Before 3.13 MLflow serves what its Python client asks outside the prefix.
-        base = server.url if since(cell, "3.13.0") else f"http://127.0.0.1:{server.port}"
+        # Before 3.12 MLflow serves what its Python client asks outside the prefix.
+        base = server.url if since(cell, "3.12.0") else f"http://127.0.0.1:{server.port}"
         answer = wire.send("POST", f"{base}/api/3.0/mlflow{path}", json=body, auth=ADMIN)
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         said: dict[str, Any] = answer.json()
