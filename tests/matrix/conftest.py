@@ -60,7 +60,7 @@ def plain(cell: Cell, server_factory: MakeServer, provider: Provider) -> Iterato
         provider.issuer,
         workers=2,
         settings=settings,
-        more_arguments=tuple(_more(cell)),
+        more=_more(cell),
         secrets=(JOBS_TOKEN,),
     )
     yield running
@@ -78,7 +78,7 @@ def behind(cell: Cell, server_factory: MakeServer, provider: Provider) -> Iterat
         MLFLOW_ENABLE_WORKSPACES=str(since(cell, "3.10.0")).lower(),
     )
     running = server_factory(
-        cell.environment, provider.issuer, prefix="/ml", settings=settings, more_arguments=tuple(_more(cell))
+        cell.environment, provider.issuer, prefix="/ml", settings=settings, more=_more(cell)
     )
     yield running
     running.stop()
