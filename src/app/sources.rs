@@ -59,8 +59,13 @@ pub fn gather(
     {
         match groups(exchange, origin, token) {
             Ok(groups) => gathered.claims.insert(name.to_owned(), groups.into()),
-            // Without a group that everybody has to be in, nobody is kept out for it.
-            Err(error) if error.code == Code::GroupsOverage && !rules.groups_needed() => None,
+            // Nobody is kept out for it without a group that everybody has to be in, or who may be in by another claim.
+            Err(error)
+                if error.code == Code::GroupsOverage
+                    && !(rules.groups_needed() && rules.lacks_groups(&gathered.claims)) =>
+            {
+                None
+            }
             Err(error) => return Err(error),
         };
     }

@@ -247,6 +247,25 @@ fn groups_in_the_token_are_never_asked_of_graph() {
     assert_eq!(world.users.is_admin("alice@example.com"), Some(false));
 }
 
+/// Several claims are added up: application roles in the token are not all of somebody's groups.
+#[test]
+fn groups_without_room_beside_roles_that_have_it_are_asked_of_graph_too() {
+    let settings =
+        [("OIDC_GROUPS_CLAIM", "groups,roles"), ("OIDC_USER_GROUP", "reader"), ("OIDC_ADMIN_GROUP", "root")];
+    let world = graph_world(&settings, ok(&page(&["root"], None)));
+    let mut draft = referring();
+    draft.set("roles", json!(["reader"]));
+    assert_eq!(Browser::default().sign_in(&world, draft).outcome(), let_in());
+    assert_eq!(world.users.is_admin("alice@example.com"), Some(true));
+    assert_eq!(world.provider.count("$top=999"), 1);
+    // Where Graph does not tell, the roles count alone.
+    let silent = graph_world(&settings, answer(403, "application/json", "{}"));
+    let mut draft = referring();
+    draft.set("roles", json!(["reader"]));
+    assert_eq!(Browser::default().sign_in(&silent, draft).outcome(), let_in());
+    assert_eq!(silent.users.is_admin("alice@example.com"), Some(false));
+}
+
 #[test]
 fn the_access_token_is_never_sent_anywhere_else() {
     for elsewhere in [
