@@ -217,15 +217,6 @@ pub fn verify_token(app: &App, token: Compact<'_>, asker: Asker) -> Result<(Veri
     }
 }
 
-/// The same by the keys that are at hand: nobody is asked for others.
-///
-/// # Errors
-/// Those of [`verify`], and `provider_pending` where there are no keys yet.
-pub fn verify_at_hand(app: &App, token: Compact<'_>) -> Result<Verified> {
-    let current = known(app, true)?;
-    verify(token, &current.keys, &current.metadata.algorithms)
-}
-
 /// One round of the refresher; returns how long it may sleep. Only its thread calls this, so there is one fetch at a time.
 pub fn refresh(app: &App) -> Duration {
     let now = app.now();

@@ -1,9 +1,10 @@
 //! The claims of a login, from the places where providers put them: the ID token, the access token beside it, the UserInfo
 //! endpoint, and Microsoft Graph for groups that have no room in a token.
 
+use super::App;
 use super::exchange::Exchange;
-use super::{App, provider};
-use crate::error::{Code, Error, Result};
+use super::provider::{self, Asker};
+use crate::error::{Code, Error, Party, Result};
 use crate::identity::too_many_groups;
 use crate::jose::{Compact, Object, Verified};
 use crate::oidc::token::Tokens;
@@ -33,7 +34,7 @@ impl Gathered {
 /// Asks each place in its turn for as long as a claim is missing that decides. What an earlier place says stands.
 ///
 /// # Errors
-/// `userinfo_subject`, `groups_overage`, and those of the exchange.
+/// `userinfo_subject`, `groups_overage`, those of the exchange, and of keys that cannot be fetched.
 pub fn gather(
     app: &App,
     exchange: &Exchange<'_>,
@@ -47,7 +48,7 @@ pub fn gather(
     let Some(token) = &tokens.access_token else { return Ok(gathered) };
     // It is here already: also for the second of several claims of groups, for which nobody else would be asked.
     if (rules.lacks(&gathered.claims) || rules.lacks_some_groups(&gathered.claims))
-        && let Some(access_token) = readable(app, token, id_token)
+        && let Some(access_token) = readable(app, token, id_token)?
     {
         gathered.looked_at.push("the access token");
         gathered.claims = claims::complete(&gathered.claims, access_token.claims(), &names);
@@ -58,8 +59,13 @@ pub fn gather(
     {
         match groups(exchange, origin, token) {
             Ok(groups) => gathered.claims.insert(name.to_owned(), groups.into()),
-            // Without a group that everybody has to be in, nobody is kept out for it.
-            Err(error) if error.code == Code::GroupsOverage && !rules.groups_needed() => None,
+            // Nobody is kept out for it without a group that everybody has to be in, or who may be in by another claim.
+            Err(error)
+                if error.code == Code::GroupsOverage
+                    && !(rules.groups_needed() && rules.lacks_groups(&gathered.claims)) =>
+            {
+                None
+            }
             Err(error) => return Err(error),
         };
     }
@@ -78,14 +84,29 @@ pub fn gather(
 /// is meant for somebody else (Entra ID's for Microsoft Graph has a signature that only Graph can check).
 ///
 /// For whom it is does not matter: it came from the provider itself, in answer to our code.
-fn readable(app: &App, token: &Secret, id_token: &Verified) -> Option<Verified> {
-    let compact = Compact::parse(token.expose()).ok()?;
-    let verified = provider::verify_at_hand(app, compact).ok()?;
-    let claims = verified.claims();
-    claims::check_issuer(claims, &app.config.issuers).ok()?;
-    claims::check_times(claims, app.now(), app.config.skew).ok()?;
+///
+/// # Errors
+/// Those of the provider while it is not proven that it does not have the key: somebody whose groups are in there must not
+/// lose them because the key is new.
+fn readable(app: &App, token: &Secret, id_token: &Verified) -> Result<Option<Verified>> {
+    let Some(compact) = Compact::parse(token.expose()).ok().filter(|token| concerns(app, token, id_token))
+    else {
+        return Ok(None);
+    };
+    match provider::verify_token(app, compact, Asker::Login) {
+        Ok((verified, _)) => Ok(Some(verified)),
+        Err(error) if error.party == Party::Provider => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether it says of itself that it is good now, and about the person of the ID token. Only then is its key worth a fetch.
+fn concerns(app: &App, token: &Compact<'_>, id_token: &Verified) -> bool {
+    let claims = token.unverified_claims();
     let subject = |claims| claims::subject(claims, "sub").ok();
-    (subject(claims)? == subject(id_token.claims())?).then_some(verified)
+    claims::check_issuer(claims, &app.config.issuers).is_ok()
+        && claims::check_times(claims, app.now(), app.config.skew).is_ok()
+        && subject(claims).is_some_and(|who| Some(who) == subject(id_token.claims()))
 }
 
 /// All groups that Microsoft Graph knows.

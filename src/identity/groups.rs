@@ -31,7 +31,7 @@ pub fn read(claims: &Object, names: &[String]) -> Result<Option<Vec<String>>> {
     Ok(groups)
 }
 
-/// The claim of these that the token only refers to, because it would be too long (Entra ID above 200 groups): as a
+/// The claim of these that is missing and that the token only refers to, because it would be too long (Entra ID above 200 groups): as a
 /// distributed claim (OpenID Connect Core section 5.6.2), or by `hasgroups` where there is no room for that either.
 pub fn overage<'a>(claims: &Object, names: &'a [String]) -> Option<&'a str> {
     let referred = |name: &str| {
@@ -45,7 +45,11 @@ pub fn overage<'a>(claims: &Object, names: &'a [String]) -> Option<&'a str> {
         Some(Value::String(text)) => text == "true",
         _ => false,
     };
-    names.iter().map(String::as_str).find(|name| referred(name) || (has_groups && *name == "groups"))
+    let missing = |name: &str| claims::lookup(claims, name).is_none();
+    names
+        .iter()
+        .map(String::as_str)
+        .find(|name| missing(name) && (referred(name) || (has_groups && *name == "groups")))
 }
 
 /// What is said to somebody whose token only refers to their groups, and what the operator can do.

@@ -96,9 +96,13 @@ impl Rules {
     /// Whether a claim is missing that decides: the one that names the user before all others, or the groups where membership
     /// means something.
     pub fn lacks(&self, claims: &Object) -> bool {
-        let none_of = |names: &[String]| names.iter().all(|name| claims::lookup(claims, name).is_none());
-        none_of(self.username_claims.get(..1).unwrap_or_default())
-            || (self.groups_decide() && none_of(&self.groups_claims))
+        let first = self.username_claims.get(..1).unwrap_or_default();
+        none_of(first, claims) || (self.groups_decide() && self.lacks_groups(claims))
+    }
+
+    /// Whether no claim of groups is there.
+    pub fn lacks_groups(&self, claims: &Object) -> bool {
+        none_of(&self.groups_claims, claims)
     }
 
     /// Whether one of several claims of groups is missing, where groups decide: their groups are added up.
@@ -106,10 +110,10 @@ impl Rules {
         self.groups_decide() && self.groups_claims.iter().any(|name| claims::lookup(claims, name).is_none())
     }
 
-    /// The groups claim that a token only refers to, because it would be too long, where groups decide and none are there.
+    /// The groups claim that a token only refers to, because it would be too long, where groups decide and it is not there
+    /// itself. Another claim of groups may be.
     pub fn overage<'a>(&'a self, claims: &Object) -> Option<&'a str> {
-        let here = self.groups_claims.iter().any(|name| claims::lookup(claims, name).is_some());
-        if here || !self.groups_decide() { None } else { groups::overage(claims, &self.groups_claims) }
+        if self.groups_decide() { groups::overage(claims, &self.groups_claims) } else { None }
     }
 
     /// Whether nobody gets in without groups.
@@ -207,6 +211,10 @@ impl Rules {
 /// A group's name as it is compared: Keycloak's full paths begin with `/`.
 pub fn plain(group: &str) -> &str {
     group.strip_prefix('/').unwrap_or(group)
+}
+
+fn none_of(names: &[String], claims: &Object) -> bool {
+    names.iter().all(|name| claims::lookup(claims, name).is_none())
 }
 
 /// An address that the provider did not verify is whatever the user typed: it would make them anybody. Entra ID says the same

@@ -1,6 +1,6 @@
 //! Where the claims of a login come from: the ID token, the access token beside it, UserInfo, Microsoft Graph.
 
-use crate::support::{Browser, Draft, ISSUER, NOW, Signer, World, answer, down, metadata, ok};
+use crate::support::{Browser, Draft, ISSUER, NOW, Signer, World, answer, down, jwk, keys, metadata, ok};
 use serde_json::{Value, json};
 
 /// An ID token of alice without groups.
@@ -99,7 +99,6 @@ fn an_access_token_that_proves_nothing_lends_nobody_their_groups() {
         ("that never expires", |d| d.drop("exp")),
         ("that is not valid yet", |d| d.set("nbf", NOW + 61)),
         ("signed by another key", |d| d.signed(Signer::RsaOther, "RS256", "rsa")),
-        ("signed by a key that nobody knows", |d| d.head("kid", "unknown")),
         ("not signed at all", |d| d.head("alg", "none")),
         ("signed by a password", |d| d.head("alg", "HS256")),
     ];
@@ -115,6 +114,38 @@ fn an_access_token_that_proves_nothing_lends_nobody_their_groups() {
         assert_eq!(fetched(&world), before, "{name}");
         assert_eq!(world.users.is_admin("alice@example.com"), None, "{name}");
     }
+}
+
+/// Keys change without notice, and those of access tokens at another time than those of ID tokens. Whoever had their groups
+/// there was demoted and their sessions ended, until the next fetch of the keys.
+#[test]
+fn a_new_key_of_access_tokens_costs_nobody_their_groups() {
+    let world = World::new();
+    assert_eq!(outcome(&world, &access_token(&["MLFLOW_admin"])).0, let_in());
+    world.clock.forward(1);
+    let mut token = access_token(&["MLFLOW_admin"]);
+    token.signed(Signer::RsaOther, "RS256", "rsa-new");
+    // The provider has it and cannot be asked: nothing is known, and nothing is taken away.
+    world.provider.change(|script| script.keys = down());
+    assert_eq!(outcome(&world, &token).0, (503, "provider_unreachable".to_owned()));
+    assert_eq!(world.users.is_admin("alice@example.com"), Some(true));
+    assert_eq!(world.store.sessions().len(), 1);
+    let mut set = keys();
+    set["keys"].as_array_mut().unwrap().push(jwk(&Signer::RsaOther, "rsa-new"));
+    world.provider.change(|script| script.keys = ok(&set));
+    world.clock.forward(60);
+    assert_eq!(outcome(&world, &token).0, let_in());
+    assert_eq!(world.users.is_admin("alice@example.com"), Some(true));
+}
+
+/// A key that the provider does not have proves nothing, and it was asked.
+#[test]
+fn an_access_token_of_a_key_that_the_provider_does_not_have_lends_nothing() {
+    let world = World::new();
+    let mut token = access_token(&["MLFLOW_admin"]);
+    token.head("kid", "unknown");
+    assert_eq!(outcome(&world, &token), ((403, "groups_missing".to_owned()), 1));
+    assert_eq!(world.users.is_admin("alice@example.com"), None);
 }
 
 #[test]
@@ -214,6 +245,25 @@ fn groups_in_the_token_are_never_asked_of_graph() {
     assert_eq!(Browser::default().sign_in(&world, draft).outcome(), let_in());
     assert_eq!(world.provider.count("$top=999"), 0);
     assert_eq!(world.users.is_admin("alice@example.com"), Some(false));
+}
+
+/// Several claims are added up: application roles in the token are not all of somebody's groups.
+#[test]
+fn groups_without_room_beside_roles_that_have_it_are_asked_of_graph_too() {
+    let settings =
+        [("OIDC_GROUPS_CLAIM", "groups,roles"), ("OIDC_USER_GROUP", "reader"), ("OIDC_ADMIN_GROUP", "root")];
+    let world = graph_world(&settings, ok(&page(&["root"], None)));
+    let mut draft = referring();
+    draft.set("roles", json!(["reader"]));
+    assert_eq!(Browser::default().sign_in(&world, draft).outcome(), let_in());
+    assert_eq!(world.users.is_admin("alice@example.com"), Some(true));
+    assert_eq!(world.provider.count("$top=999"), 1);
+    // Where Graph does not tell, the roles count alone.
+    let silent = graph_world(&settings, answer(403, "application/json", "{}"));
+    let mut draft = referring();
+    draft.set("roles", json!(["reader"]));
+    assert_eq!(Browser::default().sign_in(&silent, draft).outcome(), let_in());
+    assert_eq!(silent.users.is_admin("alice@example.com"), Some(false));
 }
 
 #[test]
