@@ -19,6 +19,8 @@ from mlflow_oidc.doctor import Finding, Patient
 Check = Callable[[Patient], Iterable[Finding]]
 
 FUNCTION = "auth.oidc_auth:authenticate_request"
+# For whom another package has the name `auth`.
+OTHER_NAME = "mlflow_oidc:authenticate_request"
 # MLflow's versions, the first and the last that are tested.
 OLDEST, NEWEST = (2, 9), (3, 17)
 # Since this one MLflow does not start without a secret key, and needs Flask-WTF.
@@ -95,11 +97,11 @@ def function(patient: Patient) -> Iterator[Finding]:
         return
     if named is None:
         yield fault(f"not set in [mlflow], so MLflow knows its own passwords alone; expected {FUNCTION}")
-    elif named != FUNCTION:
+    elif named not in (FUNCTION, OTHER_NAME):
         yield fault(f"expected {FUNCTION}, found {named!r}")
     elif isinstance(patient.hook, str):
-        yield fault(f"{FUNCTION} cannot be imported here: {patient.hook}")
-    elif hiding := _hides_ours():
+        yield fault(f"{named} cannot be imported here: {patient.hook}")
+    elif named == FUNCTION and (hiding := _hides_ours()):
         yield fault(f"the server would import another package 'auth': {hiding}")
     else:
         yield ok(named)

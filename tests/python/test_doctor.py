@@ -132,6 +132,13 @@ def test_one_line_a_check_and_no_colour_in_a_pipe(ward: Ward) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_a_terminal_that_knows_ascii_alone(ward: Ward) -> None:
+    """A group, a user and an address may have letters beyond it, and so the report ended in a traceback."""
+    done = ward.run(OIDC_USER_GROUP="Prüfer", PYTHONIOENCODING="ascii")
+    assert r"for Pr\xfcfer" in done.stdout, done.stdout
+    assert done.returncode == 0
+
+
 def test_it_leaves_nothing_behind(ward: Ward, provider: Provider, person: Person) -> None:
     alice = person("alice")
     assert ward.look("--token", "-", stdin=provider.bearer(alice)).status == 0
@@ -230,6 +237,15 @@ def test_a_fault_of_the_file(ward: Ward, change: Callable[[str], str], check: st
     ward.ini = change(ward.ini)
     seen = ward.look()
     assert any(fault.startswith(f"{check}: ") and words in fault for fault in seen.faults), seen.text
+
+
+def test_the_other_name_of_the_function(ward: Ward) -> None:
+    """`basic_auth.ini` gives it to those who have another package `auth`."""
+    ward.ini = INI.replace(FUNCTION, "mlflow_oidc:authenticate_request")
+    (ward.folder / "auth.py").write_text("")
+    seen = ward.look()
+    assert seen.said["authorization_function"] == [("ok", "mlflow_oidc:authenticate_request")]
+    assert not seen.faults
 
 
 def test_a_package_that_hides_ours(ward: Ward) -> None:
