@@ -26,6 +26,8 @@ unexport PYTHONPATH
 BIN := $(CURDIR)/build/venv/build/bin
 TOOLS := $(CURDIR)/build/venv/tools/bin
 MLFLOWS := mlflow-3.17.2 mlflow-3.17.2-uvloop mlflow-2.22.5 mlflow-2.9.2
+# What `make test-providers` brings: rows of tools/providers.py.
+REAL_PROVIDERS := keycloak-20.0.5 keycloak-26.7.5 dex oidc-provider
 STEP := @tools/step
 VENVS := @$(PYTHON) -B tools/venvs.py
 # Asked of the shell each time: make's own wildcard remembers the folder as it was before the wheel was there.
@@ -47,7 +49,7 @@ demo: prerequisites build/wheel/.built ## Try it: MLflow, a provider and three p
 	@exec build/venv/mlflow-$(MLFLOW)/bin/mlflow-oidc demo $(if $(CHECK),--check) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: prerequisites-lint lint test-rust wheel test-packages instructions test-python ## Everything: format, lint, Rust, the packages, instructions, and pytest against real servers
+test: prerequisites-lint lint test-rust wheel test-packages instructions test-providers test-python ## Everything: format, lint, Rust, the packages, instructions, and pytest against real servers
 
 .PHONY: lint
 lint: prerequisites-lint lint-dependencies lint-rust lint-native lint-python ## Format, lint and dependencies only
@@ -134,6 +136,14 @@ test-matrix: prerequisites tools build/wheel/.built ## Every MLflow, Python and 
 	@STEP_IS_LAST=yes tools/step 'Testing the matrix with real MLflow servers (an hour)' sh -c '\
 		MLFLOW_OIDC_MATRIX="$(MATRIX)" $(TOOLS)/python -P -m pytest tests/matrix $(PYTEST); \
 		status=$$?; $(PYTHON) -B tools/matrix.py table; exit $$status'
+
+# A part of the cases is no row of the table, so that only a whole run writes it; CI compares instead.
+.PHONY: test-providers
+test-providers: prerequisites tools build/wheel/.built ## Real providers with MLflow and Chromium, and the table of docs/providers (needs java, mvn, go, gcc, node and npm)
+	$(VENVS) tools mlflow-3.17.2 --wheel $(THE_WHEEL)
+	@$(PYTHON) -B tools/providers.py $(REAL_PROVIDERS)
+	$(STEP) 'Testing with real providers (6 minutes)' $(TOOLS)/python -P -m pytest -r fE tests/providers $(PYTEST)
+	$(if $(PYTEST),,$(STEP) 'Writing the table of docs/providers' $(PYTHON) -B tools/providers_table.py)
 
 # What a bench uses of the tests' helpers, it uses from where they are.
 WITH_HELPERS := PYTHONPATH=tests/python $(TOOLS)/python -P

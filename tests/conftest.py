@@ -6,6 +6,7 @@ matrix runs at a time and its tests are run together.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -82,9 +83,9 @@ def _ending(server_factory: MakeServer) -> Iterator[MakeServer]:
 
 
 @pytest.fixture(scope="session")
-def end_server() -> Callable[[MlflowServer], None]:
-    """Stops a server of the factory, and judges what it left behind."""
-    return _ended
+def ending(server_factory: MakeServer) -> Callable[[], contextlib.AbstractContextManager[MakeServer]]:
+    """The factory for the time of a `with`, for fixtures whose time is no test, file or session."""
+    return contextlib.contextmanager(lambda: _ending(server_factory))
 
 
 @pytest.fixture

@@ -79,12 +79,12 @@ CELLS = tuple(
     for python in release.pythons()
     for server in release.servers
 )
-# One of each kind that tests/python does not have: routes that nobody guards (3.4), the gateway alone (3.9),
-# 500 on all (3.10, 3.14), MLflow's own bridge (3.15), and its newer server line under gunicorn.
+# One of each kind that tests/python does not have: MLflow 3 on Flask alone (3.2), routes that nobody guards (3.4),
+# the gateway alone (3.9), 500 on all (3.14), MLflow's own bridge at its first (3.15), and a newer one under gunicorn.
 SPREAD = (
+    Cell("3.2.0", "3.12", "gunicorn"),
     Cell("3.4.0", "3.10", "uvicorn"),
     Cell("3.9.0", "3.11", "uvicorn"),
-    Cell("3.10.1", "3.12", "uvicorn"),
     Cell("3.14.0", "3.13", "uvicorn"),
     Cell("3.15.2", "3.12", "uvicorn"),
     Cell("3.16.1", "3.11", "gunicorn"),
@@ -203,7 +203,7 @@ def _cases(results: Results) -> list[str]:
         f"| case | {' | '.join(short)} |",
         f"|---|{'---|' * len(heads)}",
     ]
-    reasons: dict[str, None] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for case in cases:
         row = []
         for version, server in heads:
@@ -212,7 +212,9 @@ def _cases(results: Results) -> list[str]:
                 for python in PYTHONS
                 if (result := results.get(Cell(version, python, server).name)) and case in result["cases"]
             ]
-            reasons.update((f"{case}: {reason}", None) for outcome, reason in found if outcome == "not there")
+            for outcome, reason in found:
+                if outcome == "not there":
+                    reasons.setdefault(reason, {})[case] = None
             outcomes = {outcome for outcome, _ in found}
             if outcomes - {"passed", "not there"}:
                 row.append("**failed**")
@@ -221,7 +223,11 @@ def _cases(results: Results) -> list[str]:
             else:
                 row.append("-" if outcomes else ".")
         lines.append(f"| {case} | {' | '.join(row)} |")
-    return [*lines, "", "Not there, and why:", "", *(f"- {reason}" for reason in reasons)]
+    lines += ["", "Not there, and why:", ""]
+    return [
+        *lines,
+        *(f"- {reason[0].upper()}{reason[1:]}: {', '.join(of)}." for reason, of in reasons.items()),
+    ]
 
 
 if __name__ == "__main__":

@@ -52,6 +52,9 @@ def plain(cell: Cell, server_factory: MakeServer, provider: Provider) -> Iterato
         OIDC_SESSION_CACHE_SECONDS="2",
         # So that a Host header of any kind comes as far as us.
         MLFLOW_SERVER_ALLOWED_HOSTS="*",
+        # From 3.17 on MLflow's gateway asks no model on loopback unless it is told.
+        MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES="http,https",
+        MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS="true",
         # MLflow makes one when it runs jobs, which are several processes more.
         _MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN=JOBS_TOKEN,
     )

@@ -69,22 +69,19 @@ def running(provider: RealProvider) -> Iterator[RealProvider]:
 
 @pytest.fixture(scope="module")
 def serve(
-    real: RealProvider, server_factory: MakeServer, end_server: Callable[[MlflowServer], None]
+    real: RealProvider, ending: Callable[[], contextlib.AbstractContextManager[MakeServer]]
 ) -> Iterator[Serve]:
     """Starts MLflow at one of the homes; all of them are stopped before the provider is."""
-    started = []
 
     def start(home: str, settings: dict[str, str]) -> MlflowServer:
         # The default of five seconds is only longer to wait for.
         settings = {"OIDC_USER_GROUP": USERS, "OIDC_SESSION_CACHE_SECONDS": "0", **settings}
         secrets = tuple(settings[name] for name in ("OIDC_CLIENT_SECRET",) if name in settings)
         port = int(home.rpartition(":")[2])
-        started.append(server_factory(VERSION, real.issuer, settings=settings, port=port, secrets=secrets))
-        return started[-1]
+        return make(VERSION, real.issuer, settings=settings, port=port, secrets=secrets)
 
-    yield start
-    for server in started:
-        end_server(server)
+    with ending() as make:
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +170,8 @@ def _note(item: pytest.Item, real: RealProvider, report: pytest.TestReport) -> N
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """One file for each provider that went through all of its cases."""
-    if _partial or session.shouldstop or session.shouldfail:
+    named = any("::" in argument for argument in session.config.args)
+    if _partial or named or session.shouldstop or session.shouldfail:
         return
     RESULTS.mkdir(parents=True, exist_ok=True)
     for record in _records.values():

@@ -28,6 +28,9 @@ NESTED = "company/science"
 # Somebody whose address nobody has verified, and somebody who has none.
 HEIN, IRIS = Person("hein", (USERS,)), Person("iris", (USERS,))
 
+# The first of all waits for `kc.sh build` and a start, which take a minute and more on a busy machine.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture(scope="module", params=JAVAS)
 def real(

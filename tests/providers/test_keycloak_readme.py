@@ -21,6 +21,9 @@ from support.server import MakeServer, MlflowServer
 NEWEST = "26.7.5"
 EXAMPLE_KEYCLOAK = "https://keycloak.example.com"
 
+# The first of all waits for `kc.sh build` and a start, which take a minute and more on a busy machine.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakServer]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,10 +55,6 @@ class Person:
         """Nobody's secret: it opens an account of a provider that lives for a minute on loopback."""
         return f"password-of-{self.name}"
 
-    @property
-    def is_admin(self) -> bool:
-        return ADMINS in self.groups
-
 
 ALICE = Person("alice", (USERS, ADMINS))
 BOB = Person("bob", (USERS,))
@@ -73,7 +69,7 @@ class Homes:
     confidential: str
     public: str
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter((self.confidential, self.public))
 
 
