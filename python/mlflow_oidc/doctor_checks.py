@@ -25,6 +25,9 @@ OTHER_NAME = "mlflow_oidc:authenticate_request"
 OLDEST, NEWEST = (2, 9), (3, 17)
 # Since this one MLflow does not start without a secret key, and needs Flask-WTF.
 _SECRET_KEY_SINCE = (2, 20, 2)
+# Since this one MLflow ships no password of its administrator, and does without one in the file.
+_NO_PASSWORD_SINCE = (3, 16, 1)
+_SHIPPED_PASSWORDS = ("password", "password1234")
 # Since this one uvicorn is MLflow's default.
 _UVICORN_SINCE = (3, 3, 0)
 # How many groups, scopes and so on a line lists.
@@ -116,6 +119,28 @@ def _hides_ours() -> str | None:
     if any((Path(folder) / "oidc_auth.py").is_file() for folder in folders):
         return None
     return spec.origin or ", ".join(folders)
+
+
+def administrator(patient: Patient) -> Iterator[Finding]:
+    release = patient.mlflow_release
+    try:
+        password = patient.mlflow_setting("admin_password")
+    except configparser.Error:
+        return
+    if release is None or isinstance(patient.ini, str):
+        return
+    if release >= _NO_PASSWORD_SINCE:
+        password = patient.environment.get("MLFLOW_AUTH_ADMIN_PASSWORD") or password
+    elif password is None:
+        yield fault(f"admin_password is missing in [mlflow], and {patient.mlflow_version} does not start so")
+        return
+    if password in _SHIPPED_PASSWORDS:
+        yield warning(
+            "admin_password is the one that MLflow ships, with which anybody can be the administrator: "
+            "set another before the first start (after it, change it at MLflow), or OIDC_BASIC_AUTH=false"
+        )
+    elif password:
+        yield ok("the local administrator's password is not the one that MLflow ships")
 
 
 def database(patient: Patient) -> Iterator[Finding]:
@@ -309,6 +334,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("MLflow", mlflow_release),
     ("basic_auth.ini", ini_file),
     ("authorization_function", function),
+    ("administrator", administrator),
     ("database", database),
     ("secret key", secret_key),
     ("settings", settings),

@@ -248,6 +248,27 @@ def test_the_other_name_of_the_function(ward: Ward) -> None:
     assert not seen.faults
 
 
+def test_the_password_that_mlflow_ships(ward: Ward) -> None:
+    """Whoever takes MLflow's own file for a start has it, and everybody knows it."""
+    for shipped in ("password", "password1234"):
+        ward.ini = INI.replace(ADMIN[1], shipped)
+        seen = ward.look()
+        assert seen.level("administrator") == {"warning"}
+        assert "set another" in seen.text
+    # The environment goes first, since MLflow 3.16.1.
+    assert ward.look(MLFLOW_AUTH_ADMIN_PASSWORD="another-one-0").level("administrator") == {"ok"}
+
+
+def test_a_password_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample leaves it out; MLflow before 3.16.1 ends in a KeyError then."""
+    (tmp_path / "basic_auth.ini").write_text(INI.replace("admin_password", "# admin_password"))
+    monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(tmp_path / "basic_auth.ini"))
+    for version, levels in (("3.15.2", ["FAULT"]), ("3.16.1", [])):
+        patient = doctor.Patient()
+        patient.mlflow_version = version
+        assert [finding.level for finding in doctor_checks.administrator(patient)] == levels, version
+
+
 def test_a_package_that_hides_ours(ward: Ward) -> None:
     """MLflow's servers look into the folder that they are started in first."""
     (ward.folder / "auth").mkdir()
