@@ -176,7 +176,10 @@ def run(*, token: bool = False, static_prefix: str | None = None, as_json: bool 
         checks = [{"check": name, "level": finding.level, "said": finding.said} for name, finding in found]
         print(json.dumps({"ok": not failed, "checks": checks}, indent=2))
     else:
-        print("\n".join(_lines(found, sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
+        text = "\n".join(_lines(found, sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        encoding = sys.stdout.encoding or "utf-8"
+        # A terminal may have fewer letters than a group's name.
+        print(text.encode(encoding, "backslashreplace").decode(encoding))
     return int(failed)
 
 

@@ -19,10 +19,15 @@ from mlflow_oidc.doctor import Finding, Patient
 Check = Callable[[Patient], Iterable[Finding]]
 
 FUNCTION = "auth.oidc_auth:authenticate_request"
+# For whom another package has the name `auth`.
+OTHER_NAME = "mlflow_oidc:authenticate_request"
 # MLflow's versions, the first and the last that are tested.
 OLDEST, NEWEST = (2, 9), (3, 17)
 # Since this one MLflow does not start without a secret key, and needs Flask-WTF.
 _SECRET_KEY_SINCE = (2, 20, 2)
+# Since this one MLflow ships no password of its administrator, and does without one in the file.
+_NO_PASSWORD_SINCE = (3, 16, 1)
+_SHIPPED_PASSWORDS = ("password", "password1234")
 # Since this one uvicorn is MLflow's default.
 _UVICORN_SINCE = (3, 3, 0)
 # How many groups, scopes and so on a line lists.
@@ -95,11 +100,11 @@ def function(patient: Patient) -> Iterator[Finding]:
         return
     if named is None:
         yield fault(f"not set in [mlflow], so MLflow knows its own passwords alone; expected {FUNCTION}")
-    elif named != FUNCTION:
+    elif named not in (FUNCTION, OTHER_NAME):
         yield fault(f"expected {FUNCTION}, found {named!r}")
     elif isinstance(patient.hook, str):
-        yield fault(f"{FUNCTION} cannot be imported here: {patient.hook}")
-    elif hiding := _hides_ours():
+        yield fault(f"{named} cannot be imported here: {patient.hook}")
+    elif named == FUNCTION and (hiding := _hides_ours()):
         yield fault(f"the server would import another package 'auth': {hiding}")
     else:
         yield ok(named)
@@ -114,6 +119,28 @@ def _hides_ours() -> str | None:
     if any((Path(folder) / "oidc_auth.py").is_file() for folder in folders):
         return None
     return spec.origin or ", ".join(folders)
+
+
+def administrator(patient: Patient) -> Iterator[Finding]:
+    release = patient.mlflow_release
+    try:
+        password = patient.mlflow_setting("admin_password")
+    except configparser.Error:
+        return
+    if release is None or isinstance(patient.ini, str):
+        return
+    if release >= _NO_PASSWORD_SINCE:
+        password = patient.environment.get("MLFLOW_AUTH_ADMIN_PASSWORD") or password
+    elif password is None:
+        yield fault(f"admin_password is missing in [mlflow], and {patient.mlflow_version} does not start so")
+        return
+    if password in _SHIPPED_PASSWORDS:
+        yield warning(
+            "admin_password is the one that MLflow ships, with which anybody can be the administrator: "
+            "set another before the first start (after it, change it at MLflow), or OIDC_BASIC_AUTH=false"
+        )
+    elif password:
+        yield ok("the local administrator's password is not the one that MLflow ships")
 
 
 def database(patient: Patient) -> Iterator[Finding]:
@@ -307,6 +334,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("MLflow", mlflow_release),
     ("basic_auth.ini", ini_file),
     ("authorization_function", function),
+    ("administrator", administrator),
     ("database", database),
     ("secret key", secret_key),
     ("settings", settings),

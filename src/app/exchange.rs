@@ -25,6 +25,9 @@ const LOGIN_PAUSE: i64 = 120;
 /// How long the refresher may sleep when there is nothing to look for.
 const IDLE: Duration = Duration::from_secs(24 * 3600);
 
+/// Seconds for which nobody waits for somebody beside the provider who did not answer.
+const ASIDE_PAUSE: i64 = 30;
+
 /// How many spent logins a process remembers; far more than begin in the hour that one may take.
 const SPENT: usize = 100_000;
 
@@ -32,6 +35,8 @@ const SPENT: usize = 100_000;
 pub struct Exchanges {
     under_way: AtomicUsize,
     trouble: Mutex<Trouble>,
+    /// Until when nobody is asked beside the provider, and why.
+    aside: Mutex<Option<(i64, Error)>>,
     spent: Mutex<Spent>,
 }
 
@@ -79,7 +84,12 @@ impl Trouble {
 
 impl Exchanges {
     pub fn new() -> Self {
-        Self { under_way: AtomicUsize::new(0), trouble: Mutex::default(), spent: Mutex::default() }
+        Self {
+            under_way: AtomicUsize::new(0),
+            trouble: Mutex::default(),
+            aside: Mutex::default(),
+            spent: Mutex::default(),
+        }
     }
 
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
@@ -162,6 +172,32 @@ impl Exchange<'_> {
             app.world.refresher.wake();
         }
         Err(error)
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends a request of this login to somebody beside the provider (Microsoft Graph). It blocks.
+    ///
+    /// Most logins need nobody there: a firewall before it must not shut the door on them, and those who do need it must not
+    /// take all the places by waiting one after the other.
+    ///
+    /// # Errors
+    /// `provider_unreachable`; then nobody is asked there for a while.
+    pub fn send_aside(&self, request: &Request) -> Result<Response> {
+        let app = self.app;
+        let aside = || app.exchanges.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((until, fault)) = &*aside()
+            && app.now() < *until
+        {
+            return Err(fault.clone());
+        }
+        app.world.transport.send(request).map_err(|fault| {
+            let error = provider::unreachable(request, &fault);
+            if fault.1 == Cause::Silence {
+                *aside() = Some((app.now().saturating_add(ASIDE_PAUSE), error.clone()));
+            }
+            error
+        })
     }
 }
 

@@ -121,7 +121,7 @@ fn groups(exchange: &Exchange<'_>, origin: &str, token: &Secret) -> Result<Vec<V
     let mut all = Vec::new();
     let mut request = graph::request(origin, token);
     for _ in 0..graph::PAGES {
-        let page = graph::judge(origin, &exchange.send(&request)?).map_err(refused)?;
+        let page = graph::judge(origin, &exchange.send_aside(&request)?).map_err(refused)?;
         all.extend(page.groups.into_iter().map(Value::String));
         let Some(next) = page.next else { return Ok(all) };
         request = graph::page(&next, token);

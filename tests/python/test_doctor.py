@@ -132,6 +132,13 @@ def test_one_line_a_check_and_no_colour_in_a_pipe(ward: Ward) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_a_terminal_that_knows_ascii_alone(ward: Ward) -> None:
+    """A group, a user and an address may have letters beyond it, and so the report ended in a traceback."""
+    done = ward.run(OIDC_USER_GROUP="Prüfer", PYTHONIOENCODING="ascii")
+    assert r"for Pr\xfcfer" in done.stdout, done.stdout
+    assert done.returncode == 0
+
+
 def test_it_leaves_nothing_behind(ward: Ward, provider: Provider, person: Person) -> None:
     alice = person("alice")
     assert ward.look("--token", "-", stdin=provider.bearer(alice)).status == 0
@@ -230,6 +237,36 @@ def test_a_fault_of_the_file(ward: Ward, change: Callable[[str], str], check: st
     ward.ini = change(ward.ini)
     seen = ward.look()
     assert any(fault.startswith(f"{check}: ") and words in fault for fault in seen.faults), seen.text
+
+
+def test_the_other_name_of_the_function(ward: Ward) -> None:
+    """`basic_auth.ini` gives it to those who have another package `auth`."""
+    ward.ini = INI.replace(FUNCTION, "mlflow_oidc:authenticate_request")
+    (ward.folder / "auth.py").write_text("")
+    seen = ward.look()
+    assert seen.said["authorization_function"] == [("ok", "mlflow_oidc:authenticate_request")]
+    assert not seen.faults
+
+
+def test_the_password_that_mlflow_ships(ward: Ward) -> None:
+    """Whoever takes MLflow's own file for a start has it, and everybody knows it."""
+    for shipped in ("password", "password1234"):
+        ward.ini = INI.replace(ADMIN[1], shipped)
+        seen = ward.look()
+        assert seen.level("administrator") == {"warning"}
+        assert "set another" in seen.text
+    # The environment goes first, since MLflow 3.16.1.
+    assert ward.look(MLFLOW_AUTH_ADMIN_PASSWORD="another-one-0").level("administrator") == {"ok"}
+
+
+def test_a_password_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample leaves it out; MLflow before 3.16.1 ends in a KeyError then."""
+    (tmp_path / "basic_auth.ini").write_text(INI.replace("admin_password", "# admin_password"))
+    monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(tmp_path / "basic_auth.ini"))
+    for version, levels in (("3.15.2", ["FAULT"]), ("3.16.1", [])):
+        patient = doctor.Patient()
+        patient.mlflow_version = version
+        assert [finding.level for finding in doctor_checks.administrator(patient)] == levels, version
 
 
 def test_a_package_that_hides_ours(ward: Ward) -> None:

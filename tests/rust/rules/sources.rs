@@ -1,6 +1,8 @@
 //! Where the claims of a login come from: the ID token, the access token beside it, UserInfo, Microsoft Graph.
 
-use crate::support::{Browser, Draft, ISSUER, NOW, Signer, World, answer, down, jwk, keys, metadata, ok};
+use crate::support::{
+    Browser, Draft, ISSUER, NOW, Signer, World, answer, down, jwk, keys, metadata, ok, spoilt,
+};
 use serde_json::{Value, json};
 
 /// An ID token of alice without groups.
@@ -279,6 +281,33 @@ fn the_access_token_is_never_sent_anywhere_else() {
         assert_eq!(found, (502, "provider_answer".to_owned()), "{elsewhere}");
         assert!(world.provider.asked().iter().all(|request| !request.url.contains("evil")));
         assert!(world.provider.asked().iter().all(|request| !request.url.starts_with("http://")));
+    }
+}
+
+/// A firewall that lets nothing through to Graph: whoever is in too many groups does not get in, and everybody else does.
+#[test]
+fn a_graph_that_does_not_answer_shuts_the_door_on_nobody_else() {
+    let world = graph_world(&[], down());
+    let found = Browser::default().sign_in(&world, referring()).outcome();
+    assert_eq!(found, (503, "provider_unreachable".to_owned()));
+    assert_eq!(Browser::default().sign_in(&world, Draft::id_token().of("bob")).outcome(), let_in());
+    // Those who need it do not wait for it one after the other, and ask again after a while.
+    assert_eq!(Browser::default().sign_in(&world, referring()).outcome(), found);
+    assert_eq!(world.provider.count("$top=999"), 1);
+    world.clock.forward(30);
+    let answers = ok(&page(&["MLFLOW"], None));
+    world.provider.change(|script| drop(script.elsewhere.insert(FIRST.to_owned(), answers)));
+    assert_eq!(Browser::default().sign_in(&world, referring()).outcome(), let_in());
+}
+
+/// One answer of Graph that cannot be used is the matter of one login.
+#[test]
+fn a_graph_that_answers_nonsense_is_asked_by_the_next_one() {
+    let world = graph_world(&[], spoilt());
+    for asked in 1..=2 {
+        let found = Browser::default().sign_in(&world, referring()).outcome();
+        assert_eq!(found.0, 503, "{found:?}");
+        assert_eq!(world.provider.count("$top=999"), asked);
     }
 }
 
