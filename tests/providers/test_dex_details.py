@@ -212,6 +212,15 @@ def tokens_of_pipelines(dex: Dex) -> dict[str, str]:
     return token_answer(dex.process.token(grant_type="authorization_code", redirect_uri=NOWHERE, code=code))
 
 
+def test_a_program_exchanges_the_token_of_its_service_account(
+    settings: Settle, dex: Dex, engines: Engines
+) -> None:
+    settings()
+    answer = engines.server.call("GET", SEARCH, token=dex.exchanged_service_token())
+    assert answer.status_code == 200, answer.text
+    assert engines.server.is_admin(dex.service_username) is False
+
+
 def test_an_exchanged_token_without_the_scope_of_groups(settings: Settle, dex: Dex, engines: Engines) -> None:
     settings()
     token = dex.company.service_token(*dex.program)

@@ -153,6 +153,7 @@ class Dex(RealProvider):
     name = "dex"
     version = "2.41.1"
     lacks = {
+        "service_token": "Dex 2.41 has no client credentials; a program exchanges its token, see below",
         "rp_logout": "Dex 2.41 has no end_session_endpoint",
         "backchannel": "Dex 2.41 keeps no sessions and tells nobody of a sign-out",
     }
@@ -234,7 +235,7 @@ class Dex(RealProvider):
         """A program of the person's has a token of the company's provider, and exchanges it."""
         return self._exchanged(self.company.tokens_of(person.name, person.password)["id_token"])
 
-    def service_token(self) -> str:
+    def exchanged_service_token(self) -> str:
         """Dex has no client credentials: the company's provider has, and what it gives is exchanged."""
         return self._exchanged(self.company.service_token(*self.program))
 
