@@ -79,8 +79,8 @@ CELLS = tuple(
     for python in release.pythons()
     for server in release.servers
 )
-# One of each kind that tests/python does not have: MLflow 3 on Flask alone (3.2), routes that nobody guards (3.4),
-# the gateway alone (3.9), 500 on all (3.14), MLflow's own bridge at its first (3.15), and a newer one under gunicorn.
+# One of each kind that tests/python does not have: MLflow 3 on Flask alone (3.2), routes that nobody guards
+# (3.4), the gateway alone (3.9), 500 on all (3.14), MLflow's own bridge (3.15), a newer one under gunicorn.
 SPREAD = (
     Cell("3.2.0", "3.12", "gunicorn"),
     Cell("3.4.0", "3.10", "uvicorn"),

@@ -11,19 +11,18 @@ Only the standard library is used here.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from turns import one_at_a_time, told
 
 ROOT = Path(__file__).resolve().parent.parent
 PROVIDERS = ROOT / "build" / "providers"
@@ -116,7 +115,7 @@ def main() -> int:
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(PARTS)}")
     try:
-        with one_at_a_time():
+        with one_at_a_time(PROVIDERS):
             for name in names:
                 make(PARTS[name])
     except (Failed, NotHere) as fault:
@@ -137,11 +136,10 @@ def make(part: Part) -> None:
     try:
         if missing := [program for program in part.needs if shutil.which(program) is None]:
             raise NotHere(f"{part.name} needs {' and '.join(missing)} on the PATH.")
-        print(f"Bringing {part.name} ({part.source}) ...", flush=True)
-        begin = time.monotonic()
-        shutil.rmtree(part.folder, ignore_errors=True)
-        part.folder.mkdir(parents=True)
-        part.bring(part, part.folder)
+        with told(f"Bringing {part.name} ({part.source})"):
+            shutil.rmtree(part.folder, ignore_errors=True)
+            part.folder.mkdir(parents=True)
+            part.bring(part, part.folder)
     except (NotHere, Failed) as reason:
         shutil.rmtree(part.folder, ignore_errors=True)
         if os.environ.get("CI") == "true":
@@ -149,7 +147,6 @@ def make(part: Part) -> None:
         print(f"Left out: {part.name}. {reason} What needs it is skipped.")
         return
     stamp.write_text(wanted)
-    print(f"    done in {time.monotonic() - begin:.0f} s", flush=True)
 
 
 def digest(part: Part) -> str:
@@ -176,15 +173,6 @@ def run(*command: str, cwd: Path = ROOT, **variables: str) -> str:
         told = (done.stdout + (done.stderr or "")).strip()[-2000:]
         raise Failed(f"This failed with exit status {done.returncode}: {' '.join(command)}\n{told}\n")
     return done.stdout
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Two makes at once take turns, else one would remove what the other is filling."""
-    PROVIDERS.mkdir(parents=True, exist_ok=True)
-    with (PROVIDERS / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 if __name__ == "__main__":

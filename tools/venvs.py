@@ -10,21 +10,18 @@ Only the standard library is used here, because this is the first thing that run
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import matrix
 import pip_settings
 import pythons
+from turns import one_at_a_time, told
 
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / "build" / "venv"
@@ -101,7 +98,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        with one_at_a_time():
+        with one_at_a_time(VENVS):
             for name in arguments.names:
                 make(ENVIRONMENTS[name], arguments.wheel)
     except (Failed, pythons.NoPython) as fault:
@@ -232,24 +229,6 @@ def run(*command: object, must: bool = True) -> bool:
     if must and done.returncode != 0:
         raise Failed(f"This failed with exit status {done.returncode}: {' '.join(words)}")
     return done.returncode == 0
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Two makes at once take turns, else one would remove what the other is filling."""
-    VENVS.mkdir(parents=True, exist_ok=True)
-    with (VENVS / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def told(what: str) -> Iterator[None]:
-    """One line before and one after, with the seconds."""
-    print(f"{what} ...", flush=True)
-    begin = time.monotonic()
-    yield
-    print(f"    done in {time.monotonic() - begin:.0f} s", flush=True)
 
 
 def digest(*parts: bytes) -> str:
