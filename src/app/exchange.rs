@@ -176,7 +176,7 @@ impl Exchange<'_> {
 }
 
 impl Exchange<'_> {
-    /// Sends a request of this login to somebody beside the provider (Microsoft Graph). It blocks.
+    /// Sends a request of this login to another place than the provider's own (Microsoft Graph). It blocks.
     ///
     /// Most logins need nobody there: a firewall before it must not shut the door on them, and those who do need it must not
     /// take all the places by waiting one after the other.

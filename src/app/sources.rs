@@ -7,6 +7,7 @@ use super::provider::{self, Asker};
 use crate::error::{Code, Error, Party, Result};
 use crate::identity::too_many_groups;
 use crate::jose::{Compact, Object, Verified};
+use crate::oidc::discovery::parse_address;
 use crate::oidc::token::Tokens;
 use crate::oidc::{Metadata, claims, graph, userinfo};
 use crate::secret::Secret;
@@ -72,7 +73,10 @@ pub fn gather(
     if rules.lacks(&gathered.claims)
         && let Some(endpoint) = &metadata.userinfo_endpoint
     {
-        let answer = exchange.send(&userinfo::request(endpoint, token))?;
+        let request = userinfo::request(endpoint, token);
+        // Entra ID's is at Microsoft Graph.
+        let at_provider = same_origin(endpoint, &metadata.token_endpoint);
+        let answer = if at_provider { exchange.send(&request) } else { exchange.send_aside(&request) }?;
         let info = userinfo::judge(&answer, claims::subject(id_token.claims(), "sub")?)?;
         gathered.looked_at.push("the UserInfo answer");
         gathered.claims = claims::complete(&gathered.claims, &info, &names);
@@ -107,6 +111,11 @@ fn concerns(app: &App, token: &Compact<'_>, id_token: &Verified) -> bool {
     claims::check_issuer(claims, &app.config.issuers).is_ok()
         && claims::check_times(claims, app.now(), app.config.skew).is_ok()
         && subject(claims).is_some_and(|who| Some(who) == subject(id_token.claims()))
+}
+
+fn same_origin(one: &str, other: &str) -> bool {
+    let origin = |address| parse_address(address).map(|url| url.origin());
+    origin(one) == origin(other)
 }
 
 /// All groups that Microsoft Graph knows.

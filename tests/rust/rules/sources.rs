@@ -300,6 +300,21 @@ fn a_graph_that_does_not_answer_shuts_the_door_on_nobody_else() {
     assert_eq!(Browser::default().sign_in(&world, referring()).outcome(), let_in());
 }
 
+/// Entra ID's UserInfo is at Microsoft Graph, too, and is asked for everybody without a role.
+#[test]
+fn a_userinfo_elsewhere_that_does_not_answer_shuts_the_door_on_nobody_else() {
+    let world = World::new();
+    let mut document = metadata();
+    document["userinfo_endpoint"] = json!("https://graph.example/oidc/userinfo");
+    world.provider.change(|script| {
+        script.metadata = ok(&document);
+        script.elsewhere.insert("https://graph.example/oidc/userinfo".to_owned(), down());
+    });
+    let found = Browser::default().sign_in(&world, silent()).outcome();
+    assert_eq!(found, (503, "provider_unreachable".to_owned()));
+    assert_eq!(Browser::default().sign_in(&world, Draft::id_token().of("bob")).outcome(), let_in());
+}
+
 /// One answer of Graph that cannot be used is the matter of one login.
 #[test]
 fn a_graph_that_answers_nonsense_is_asked_by_the_next_one() {
