@@ -160,7 +160,7 @@ bench-waiting: prerequisites tools build/wheel/.built ## What others wait for wh
 
 # The rooms in which a missing check would let somebody in, and the rules that have to notice.
 CHECKED := $(wildcard src/jose/*.rs src/oidc/*.rs src/session/*.rs src/identity/*.rs) \
-	$(patsubst %,src/app/%.rs,callback bearer backchannel exchange browser return_to routes)
+	$(patsubst %,src/app/%.rs,callback bearer backchannel exchange browser return_to routes sources)
 
 .PHONY: mutants
 mutants: ## Take each check out of the code, one at a time: a rule has to turn red (two hours; needs cargo-mutants)

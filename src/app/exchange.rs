@@ -173,9 +173,7 @@ impl Exchange<'_> {
         }
         Err(error)
     }
-}
 
-impl Exchange<'_> {
     /// Sends a request of this login to another place than the provider's own (Microsoft Graph). It blocks.
     ///
     /// Most logins need nobody there: a firewall before it must not shut the door on them, and those who do need it must not
