@@ -89,7 +89,12 @@ def _install(module: ModuleType) -> None:
 def _version() -> str | None:
     """MLflow's version: its first own import, so that it is there whenever MLflow loads its plugins."""
     version: str | None = getattr(sys.modules.get("mlflow.version"), "VERSION", None)
-    return version
+    return _release(version) if version else None
+
+
+def _release(version: str) -> str:
+    """The release that a rebuilt one is: a company's own ``3.8.1+corp`` has the routes of ``3.8.1``."""
+    return version.partition("+")[0].partition(".post")[0]
 
 
 def warn_if_missing(version: str) -> None:
@@ -102,7 +107,7 @@ def warn_if_missing(version: str) -> None:
     from mlflow_oidc import bridge
 
     if not bridge.active():
-        known = version in NATIVE_CHECKS
+        known = _release(version) in NATIVE_CHECKS
         logger.error(
             "mlflow-oidc does not guard the native routes of MLflow %s, because %s; way out: --gunicorn-opts",
             version,

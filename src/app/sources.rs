@@ -12,6 +12,7 @@ use crate::oidc::token::Tokens;
 use crate::oidc::{Metadata, claims, graph, userinfo};
 use crate::secret::Secret;
 use serde_json::Value;
+use std::time::Duration;
 
 /// What a login says of somebody.
 pub struct Gathered {
@@ -45,7 +46,14 @@ pub fn gather(
 ) -> Result<Gathered> {
     let rules = &app.config.rules;
     let names = rules.claim_names();
-    let mut gathered = Gathered { claims: id_token.claims().clone(), looked_at: vec!["the ID token"] };
+    let mut claims = id_token.claims().clone();
+    // A member without a value is none: it must not keep anybody from being asked.
+    for name in &names {
+        if claims.get(*name).is_some_and(Value::is_null) {
+            claims.remove(*name);
+        }
+    }
+    let mut gathered = Gathered { claims, looked_at: vec!["the ID token"] };
     let Some(token) = &tokens.access_token else { return Ok(gathered) };
     // It is here already: also for the second of several claims of groups, for which nobody else would be asked.
     if (rules.lacks(&gathered.claims) || rules.lacks_some_groups(&gathered.claims))
@@ -58,7 +66,7 @@ pub fn gather(
         && rules.overage(&gathered.claims).is_some()
         && let Some(origin) = &metadata.graph
     {
-        match groups(exchange, origin, token) {
+        match groups(app, exchange, origin, token) {
             Ok(groups) => gathered.claims.insert(name.to_owned(), groups.into()),
             // Nobody is kept out for it without a group that everybody has to be in, or who may be in by another claim.
             Err(error)
@@ -118,8 +126,9 @@ fn same_origin(one: &str, other: &str) -> bool {
     origin(one) == origin(other)
 }
 
-/// All groups that Microsoft Graph knows.
-fn groups(exchange: &Exchange<'_>, origin: &str, token: &Secret) -> Result<Vec<Value>> {
+/// All groups that Microsoft Graph knows. Its pages together may take no longer than one answer of the provider.
+fn groups(app: &App, exchange: &Exchange<'_>, origin: &str, token: &Secret) -> Result<Vec<Value>> {
+    let deadline = app.now().saturating_add_unsigned(app.config.http_timeout);
     let refused = |error: Error| match error.code {
         Code::ProviderError => too_many_groups(format!(
             "a reference to them, and from Microsoft Graph {} (is User.Read among OIDC_SCOPES?)",
@@ -130,6 +139,12 @@ fn groups(exchange: &Exchange<'_>, origin: &str, token: &Secret) -> Result<Vec<V
     let mut all = Vec::new();
     let mut request = graph::request(origin, token);
     for _ in 0..graph::PAGES {
+        let left = u64::try_from(deadline - app.now()).unwrap_or(0);
+        if left == 0 {
+            let expected = format!("all groups from Microsoft Graph within {} s", app.config.http_timeout);
+            return Err(Error::new(Code::ProviderUnreachable, expected, format!("{} so far", all.len())));
+        }
+        request.within = Some(Duration::from_secs(left));
         let page = graph::judge(origin, &exchange.send_aside(&request)?).map_err(refused)?;
         all.extend(page.groups.into_iter().map(Value::String));
         let Some(next) = page.next else { return Ok(all) };

@@ -50,8 +50,7 @@ const OPEN_TO_ALL: [(&str, &str); 3] = [
 pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
     let mut reader = Reader { raw, faults: raw.faults.clone() };
     let issuer = reader.issuer();
-    let mut issuers = reader.list("issuer_aliases");
-    issuers.insert(0, issuer.clone());
+    let issuers = reader.issuers(&issuer);
     let client_id = reader.required("client_id");
     let client_secret = reader.given("client_secret").map(Secret::new);
     let user_groups = reader.groups("user_group");
@@ -235,6 +234,18 @@ impl<'r> Reader<'r> {
             );
         }
         value
+    }
+
+    /// The issuer and its aliases. An alias is a text that stands in tokens, an address or a host; a template of one is none.
+    fn issuers(&mut self, issuer: &str) -> Vec<String> {
+        let mut names = self.list("issuer_aliases");
+        let odd = |c: char| matches!(c, '{' | '}' | '*' | '@' | '\\') || c.is_control() || c.is_whitespace();
+        if let Some(strange) = names.iter().find(|name| name.contains(odd)) {
+            let found = address(strange);
+            self.fault("issuer_aliases", "names as they stand in 'iss', each written out", &found);
+        }
+        names.insert(0, issuer.to_owned());
+        names
     }
 
     /// Without a group everybody gets in whom the provider lets in: with these that is everybody on earth.

@@ -191,7 +191,7 @@ pub fn complete(first: &Object, second: &Object, names: &[&str]) -> Object {
     }
     for name in names {
         if lookup(first, name).is_none()
-            && let Some(value) = lookup(second, name)
+            && let Some(value) = lookup(second, name).filter(|value| !value.is_null())
         {
             claims.insert((*name).to_owned(), value.clone());
         }

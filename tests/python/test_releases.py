@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_oidc import early
 from support import venvs
 
 SHOW = """
@@ -93,3 +94,13 @@ def test_the_page_is_the_table() -> None:
         begin, end = (".".join(map(str, version)) for version in (first, last))
         versions = begin if begin == end else f"{begin} to {end}"
         assert f"| {versions} | {server or 'any'} | {seen} | {way_out} |" in page
+
+
+@pytest.mark.parametrize(
+    ("version", "release"),
+    [("3.8.1", "3.8.1"), ("3.8.1+corp.2", "3.8.1"), ("3.8.1.post1", "3.8.1"), ("3.8.1rc0", "3.8.1rc0")],
+)
+def test_a_rebuilt_release_is_the_release(version: str, release: str) -> None:
+    """Else its native routes would be open to anybody. A release candidate is none that the hook knows."""
+    assert early._release(version) == release
+    assert (early._release(version) in early.NATIVE_CHECKS) is (release == "3.8.1")

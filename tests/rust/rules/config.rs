@@ -394,4 +394,11 @@ fn the_names_of_a_provider_begin_with_its_own() {
     let config = parse(&[("OIDC_ISSUER_ALIASES", "https://a.example, b")], &facts()).unwrap();
     assert_eq!(config.issuers, [config.issuer.as_str(), "https://a.example", "b"]);
     assert_eq!(parse(&[], &facts()).unwrap().issuers.len(), 1);
+    for strange in
+        ["https://sts.windows.net/{tenantid}/", "https://*.example", "https://u:p@a.example", "a b"]
+    {
+        let faults = parse(&[("OIDC_ISSUER_ALIASES", strange)], &facts()).unwrap_err();
+        assert_eq!(faults[0].key, "OIDC_ISSUER_ALIASES");
+        assert!(!faults[0].found.contains("u:p"), "{faults:?}");
+    }
 }

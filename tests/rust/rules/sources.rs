@@ -326,6 +326,48 @@ fn a_graph_that_answers_nonsense_is_asked_by_the_next_one() {
     }
 }
 
+/// A thread of MLflow's waits meanwhile, and one of the places for logins: pages that trickle would hold them.
+#[test]
+fn all_pages_together_take_no_longer_than_one_answer_may() {
+    let next = "https://graph.example/v1.0/me/x?$skiptoken=2";
+    let world = graph_world(&[("OIDC_HTTP_TIMEOUT", "7")], ok(&page(&["a"], Some(next))));
+    world
+        .provider
+        .change(|script| drop(script.elsewhere.insert(next.to_owned(), ok(&page(&["MLFLOW"], None)))));
+    assert_eq!(Browser::default().sign_in(&world, referring()).outcome(), let_in());
+    let asked = world.provider.asked();
+    let seconds =
+        |url: &str| asked.iter().find(|request| request.url == url).unwrap().within.unwrap().as_secs();
+    assert_eq!((seconds(FIRST), seconds(next)), (7, 7));
+    // The clock goes on by 4 s with each page: the third one has no time left.
+    let slow = graph_world(&[("OIDC_HTTP_TIMEOUT", "7")], ok(&page(&["MLFLOW"], Some(FIRST))));
+    let clock = std::sync::Arc::clone(&slow.clock);
+    slow.provider.change(|script| script.meanwhile = Some(std::sync::Arc::new(move || clock.forward(4))));
+    let found = Browser::default().sign_in(&slow, referring()).outcome();
+    assert_eq!(found, (503, "provider_unreachable".to_owned()));
+    assert_eq!(slow.provider.count("$top=999"), 2);
+}
+
+#[test]
+fn a_claim_without_a_value_keeps_nobody_from_being_asked() {
+    let world = World::new();
+    let userinfo = json!({
+        "sub": "subject-alice", "email": "alice@example.com", "email_verified": true, "groups": ["MLFLOW"],
+    });
+    world.provider.change(|script| script.userinfo = ok(&userinfo));
+    let mut draft = Draft::id_token();
+    draft.set("groups", Value::Null).set("email", Value::Null).set("email_verified", Value::Null);
+    assert_eq!(Browser::default().sign_in(&world, draft).outcome(), let_in());
+    // And what has none in the answer is no better: the address would be one that nobody vouched for.
+    let silent = World::new();
+    silent.provider.change(|script| {
+        script.userinfo = ok(&json!({"sub": "subject-alice", "email": null, "groups": null}));
+    });
+    let mut draft = Draft::id_token();
+    draft.set("groups", Value::Null);
+    assert_eq!(Browser::default().sign_in(&silent, draft).outcome().1, "groups_missing");
+}
+
 #[test]
 fn pages_have_an_end() {
     let world = graph_world(&[], ok(&page(&["MLFLOW"], Some(FIRST))));

@@ -6,7 +6,7 @@ use mlflow_oidc::oidc::message::{Request, Response};
 use mlflow_oidc::ports::{Cause, Transport, TransportFault};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// How long the token endpoint keeps anybody waiting.
@@ -28,6 +28,8 @@ pub struct Script {
     pub userinfo: Answer,
     /// Answers at other addresses, each written out whole.
     pub elsewhere: BTreeMap<String, Answer>,
+    /// What happens while somebody waits for one of those.
+    pub meanwhile: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 /// What the transport brings back.
@@ -85,7 +87,14 @@ impl Script {
     fn good() -> Self {
         let userinfo = ok(&json!({"sub": "subject-alice"}));
         let elsewhere = BTreeMap::new();
-        Self { metadata: ok(&metadata()), keys: ok(&keys()), token: down(), userinfo, elsewhere }
+        Self {
+            metadata: ok(&metadata()),
+            keys: ok(&keys()),
+            token: down(),
+            userinfo,
+            elsewhere,
+            meanwhile: None,
+        }
     }
 }
 
@@ -109,7 +118,15 @@ impl FakeProvider {
     pub fn go_down(&self) {
         self.change(|script| {
             let elsewhere = BTreeMap::new();
-            *script = Script { metadata: down(), keys: down(), token: down(), userinfo: down(), elsewhere }
+            let meanwhile = None;
+            *script = Script {
+                metadata: down(),
+                keys: down(),
+                token: down(),
+                userinfo: down(),
+                elsewhere,
+                meanwhile,
+            }
         });
     }
 
@@ -139,6 +156,7 @@ impl Transport for FakeProvider {
         }
         let script = self.script.lock().unwrap().clone();
         if let Some(answer) = script.elsewhere.get(&request.url) {
+            script.meanwhile.iter().for_each(|happens| happens());
             return answer.clone();
         }
         match request.url.strip_prefix(ISSUER) {
