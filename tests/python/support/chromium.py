@@ -10,7 +10,7 @@ from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from support import ports, venvs
 from support.provider import Provider
@@ -87,8 +87,16 @@ def signed_in(context: BrowserContext, url: str, subject: str) -> None:
 
 
 def shoot(page: Page, name: str) -> None:
+    """A picture for people to look at. On a busy machine Chromium sometimes has no frame for it."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    for left in (2, 1, 0):
+        try:
+            page.screenshot(path=SCREENSHOTS / f"{name}.png")
+            return
+        except Error as fault:
+            if not left or "Unable to capture screenshot" not in fault.message:
+                raise
+            page.wait_for_timeout(500)
 
 
 def faults_of(page: Page) -> list[str]:
