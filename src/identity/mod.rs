@@ -75,15 +75,14 @@ impl Rules {
             issuer: issuer.to_owned(),
             subject: self.subject(claims)?.to_owned(),
             username: self.username(claims)?,
-            groups: groups::read(claims, &self.groups_claims)?,
+            groups: groups::read(claims, &self.groups_claims)?.map(|groups| self.bounded(groups)),
         };
         if identity.groups.is_none()
-            && !self.user_groups.is_empty()
+            && self.groups_needed()
             && groups::overage(claims, &self.groups_claims).is_some()
         {
             return Err(groups::too_many("a reference to them ('_claim_names' or 'hasgroups')"));
         }
-        let identity = Identity { groups: identity.groups.map(|groups| self.bounded(groups)), ..identity };
         let told_at = claims::optional_time(claims, "iat")?.unwrap_or(0);
         Ok(Statement { identity: Arc::new(identity), told_at })
     }
