@@ -46,14 +46,7 @@ pub fn gather(
 ) -> Result<Gathered> {
     let rules = &app.config.rules;
     let names = rules.claim_names();
-    let mut claims = id_token.claims().clone();
-    // A member without a value is none: it must not keep anybody from being asked.
-    for name in &names {
-        if claims.get(*name).is_some_and(Value::is_null) {
-            claims.remove(*name);
-        }
-    }
-    let mut gathered = Gathered { claims, looked_at: vec!["the ID token"] };
+    let mut gathered = Gathered { claims: id_token.claims().clone(), looked_at: vec!["the ID token"] };
     let Some(token) = &tokens.access_token else { return Ok(gathered) };
     // It is here already: also for the second of several claims of groups, for which nobody else would be asked.
     if (rules.lacks(&gathered.claims) || rules.lacks_some_groups(&gathered.claims))

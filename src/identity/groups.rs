@@ -14,7 +14,7 @@ pub fn read(claims: &Object, names: &[String]) -> Result<Option<Vec<String>>> {
     let mut groups: Option<Vec<String>> = None;
     for name in names {
         let found = match claims::lookup(claims, name) {
-            None | Some(Value::Null) => continue,
+            None => continue,
             Some(Value::String(one)) => vec![one.as_str()],
             Some(Value::Array(many)) => many
                 .iter()

@@ -131,17 +131,16 @@ impl Rules {
     }
 
     fn username(&self, claims: &Object) -> Result<String> {
-        let there = |name: &&String| claims::lookup(claims, name).is_some_and(|value| !value.is_null());
-        let name = self.username_claims.iter().find(there);
-        let value = name.and_then(|name| claims::lookup(claims, name));
-        let (Some(name), Some(Value::String(username))) = (name, value) else {
+        let mut names = self.username_claims.iter();
+        let found = names.find_map(|name| Some((name, claims::lookup(claims, name)?)));
+        let Some((name, Value::String(username))) = found else {
             return Err(Error::new(
                 Code::UsernameMissing,
                 format!(
                     "the claim {} as text (OIDC_USERNAME_CLAIM)",
                     quote(&self.username_claims.join(" or "))
                 ),
-                claims::describe(value),
+                claims::describe(found.map(|(_, value)| value)),
             ));
         };
         if name == "email" {

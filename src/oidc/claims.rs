@@ -165,10 +165,11 @@ pub fn describe(value: Option<&Value>) -> String {
 }
 
 /// A claim by its own name (`https://example.com/groups`), else by a dotted path (`realm_access.roles`), whose members may have
-/// dots in their own names (`resource_access.my.client.roles`). The shortest members come first.
+/// dots in their own names (`resource_access.my.client.roles`). The shortest members come first. A member without a value
+/// (`null`) is none, and hides a path of the same name.
 pub fn lookup<'a>(claims: &'a Object, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
-        return Some(value);
+        return Some(value).filter(|value| !value.is_null());
     }
     name.match_indices('.')
         .find_map(|(dot, _)| lookup(claims.get(&name[..dot])?.as_object()?, &name[dot + 1..]))
@@ -180,9 +181,10 @@ pub fn lookup<'a>(claims: &'a Object, name: &str) -> Option<&'a Value> {
 pub fn complete(first: &Object, second: &Object, names: &[&str]) -> Object {
     let mut claims = first.clone();
     // An address and whether it was verified are one statement.
-    let same_address = first.get("email").is_none_or(|email| second.get("email") == Some(email));
+    let address = lookup(first, "email");
+    let same_address = address.is_none_or(|email| second.get("email") == Some(email));
     for vouching in ["email_verified", "xms_edov"] {
-        if !first.contains_key("email") {
+        if address.is_none() {
             claims.remove(vouching);
         }
         if let Some(verified) = second.get(vouching).filter(|_| same_address) {
@@ -191,7 +193,7 @@ pub fn complete(first: &Object, second: &Object, names: &[&str]) -> Object {
     }
     for name in names {
         if lookup(first, name).is_none()
-            && let Some(value) = lookup(second, name).filter(|value| !value.is_null())
+            && let Some(value) = lookup(second, name)
         {
             claims.insert((*name).to_owned(), value.clone());
         }
