@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from support import venvs
+from support import behind, venvs
+from support.behind import Behind
 from support.browser import Browser
 from support.engines import Engines
 from support.provider import CLIENT_SECRET, Provider
@@ -98,6 +99,15 @@ def make_server(server_factory: MakeServer) -> Iterator[MakeServer]:
 def make_module_server(server_factory: MakeServer) -> Iterator[MakeServer]:
     """Servers of one file, where starting one for each test would cost minutes."""
     yield from _ending(server_factory)
+
+
+@pytest.fixture(scope="module")
+def here(
+    make_module_server: MakeServer, provider: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Behind]:
+    """Two servers behind nginx, with TLS and a path."""
+    with behind.two_servers(make_module_server, provider, tmp_path_factory.mktemp("nginx")) as made:
+        yield made
 
 
 MATRIX = list(itertools.product(venvs.VERSIONS, (1, 2)))

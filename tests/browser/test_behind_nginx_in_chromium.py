@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Browser, expect
 
-from support import behind
 from support.behind import Behind
 from support.chromium import ARGUMENTS, CHROMIUM, log_in, shoot
 from support.nginx import NAME, PUBLIC
 from support.provider import Provider
-from support.server import MakeServer
 
 Person = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def here(
-    make_module_server: MakeServer, provider: Provider, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Behind]:
-    with behind.two_servers(make_module_server, provider, tmp_path_factory.mktemp("nginx")) as made:
-        yield made
 
 
 def test_a_person_logs_in_and_makes_an_experiment(

@@ -10,22 +10,14 @@ from matrix import Cell
 
 from support import venvs
 from support.provider import Provider
-from support.server import ADMIN, FUNCTION, SESSION_SECRET, settings_for
+from support.server import SESSION_SECRET, settings_for, write_ini
 
 
 def test_it_says_the_same_each_time_it_is_asked(
     cell: Cell, provider: Provider, person: Callable[..., str], tmp_path: Path
 ) -> None:
     """The second to sixth callers take it for an Authorization without looking."""
-    ini = [
-        "[mlflow]",
-        "default_permission = READ",
-        "database_uri = sqlite:///basic_auth.db",
-        f"admin_username = {ADMIN[0]}",
-        f"admin_password = {ADMIN[1]}",
-        f"authorization_function = {FUNCTION}",
-    ]
-    (tmp_path / "basic_auth.ini").write_text("\n".join(ini) + "\n")
+    ini = write_ini(tmp_path)
     alice = person("alice")
     said = json.loads(
         venvs.output(
@@ -33,7 +25,7 @@ def test_it_says_the_same_each_time_it_is_asked(
             "asked_again.py",
             provider.bearer(alice),
             home=tmp_path,
-            MLFLOW_AUTH_CONFIG_PATH=str(tmp_path / "basic_auth.ini"),
+            MLFLOW_AUTH_CONFIG_PATH=str(ini),
             MLFLOW_FLASK_SERVER_SECRET_KEY=SESSION_SECRET,
             **settings_for(provider.issuer),
         ).splitlines()[-1]

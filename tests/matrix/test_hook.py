@@ -12,7 +12,7 @@ from matrix import Cell
 
 from support import venvs
 from support.cells import is_guarded_by_us, not_there, since
-from support.server import ADMIN, FUNCTION, SESSION_SECRET, settings_for
+from support.server import FUNCTION, SESSION_SECRET, settings_for, write_ini
 
 MLFLOWS_OWN = "mlflow.server.auth:authenticate_request_basic_auth"
 
@@ -27,21 +27,13 @@ def guarded(cell: Cell) -> Cell:
 
 def _made(cell: Cell, folder: Path, *arguments: str, function: str = FUNCTION) -> tuple[Any, str]:
     """What tests/python/programs/made_app.py says, and its log."""
-    ini = [
-        "[mlflow]",
-        "default_permission = READ",
-        "database_uri = sqlite:///basic_auth.db",
-        f"admin_username = {ADMIN[0]}",
-        f"admin_password = {ADMIN[1]}",
-        f"authorization_function = {function}",
-    ]
-    (folder / "basic_auth.ini").write_text("\n".join(ini) + "\n")
+    ini = write_ini(folder, function)
     done: subprocess.CompletedProcess[str] = venvs.run(
         cell.environment,
         "made_app.py",
         *arguments,
         home=folder,
-        MLFLOW_AUTH_CONFIG_PATH=str(folder / "basic_auth.ini"),
+        MLFLOW_AUTH_CONFIG_PATH=str(ini),
         MLFLOW_FLASK_SERVER_SECRET_KEY=SESSION_SECRET,
         MLFLOW_TRACKING_URI="sqlite:///mlflow.db",
         # Nobody answers there, and nobody has to.

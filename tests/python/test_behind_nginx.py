@@ -6,10 +6,9 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import requests
 
 from support import behind, nginx, ports, processes, venvs, wire
@@ -24,14 +23,6 @@ Person = Callable[..., str]
 
 EXPERIMENTS = "/ajax-api/2.0/mlflow/experiments/search?max_results=1"
 CREATE = "/ajax-api/2.0/mlflow/experiments/create"
-
-
-@pytest.fixture(scope="module")
-def here(
-    make_module_server: MakeServer, provider: Provider, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Behind]:
-    with behind.two_servers(make_module_server, provider, tmp_path_factory.mktemp("nginx")) as made:
-        yield made
 
 
 def test_a_login_begun_on_one_server_is_finished_on_the_other(

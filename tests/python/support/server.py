@@ -78,7 +78,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        self._write_ini()
+        write_ini(self.folder, self._function, self._oidc_section)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -245,19 +245,6 @@ class MlflowServer:
         arguments += ["--backend-store-uri", "sqlite:///mlflow.db"]
         return arguments + ["--artifacts-destination", str(self.folder / "artifacts")]
 
-    def _write_ini(self) -> None:
-        lines = [
-            "[mlflow]",
-            "default_permission = READ",
-            "database_uri = sqlite:///basic_auth.db",
-            f"admin_username = {ADMIN[0]}",
-            f"admin_password = {ADMIN[1]}",
-            f"authorization_function = {self._function}",
-        ]
-        if self._oidc_section:
-            lines += ["", "[oidc]", *(f"{key} = {value}" for key, value in self._oidc_section.items())]
-        (self.folder / "basic_auth.ini").write_text("\n".join(lines) + "\n")
-
     def _environment(self) -> dict[str, str]:
         """Made from nothing, so that no variable, proxy or netrc of the machine decides a test."""
         return {
@@ -268,6 +255,23 @@ class MlflowServer:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             **self._settings,
         }
+
+
+def write_ini(folder: Path, function: str = FUNCTION, oidc_section: Mapping[str, str] | None = None) -> Path:
+    """MLflow's own configuration, and ours where there is some; the path of the file."""
+    lines = [
+        "[mlflow]",
+        "default_permission = READ",
+        "database_uri = sqlite:///basic_auth.db",
+        f"admin_username = {ADMIN[0]}",
+        f"admin_password = {ADMIN[1]}",
+        f"authorization_function = {function}",
+    ]
+    if oidc_section:
+        lines += ["", "[oidc]", *(f"{key} = {value}" for key, value in oidc_section.items())]
+    path = folder / "basic_auth.ini"
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 def settings_for(issuer: str, **more: str) -> dict[str, str]:
