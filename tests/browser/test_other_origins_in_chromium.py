@@ -93,11 +93,14 @@ def test_nothing_changes(
 
 @pytest.mark.parametrize("kind", ["sibling", "stranger"])
 def test_a_form_that_takes_the_whole_window(
-    server: MlflowServer, context: BrowserContext, page: Page, other_site: OtherSite, kind: str
+    server: MlflowServer, context: BrowserContext, other_site: OtherSite, kind: str
 ) -> None:
     before = rows(server)
+    site = other_site.sibling if kind == "sibling" else other_site.stranger
     for path in ("/oidc/logout", "/api/2.0/mlflow/users/create-ui", "/"):
-        page.goto(other_site.sibling if kind == "sibling" else other_site.stranger)
+        # In a window of its own: the 401 of the form before goes on to the provider by itself, at a sibling's address.
+        page = context.new_page()
+        page.goto(site)
         with page.expect_navigation(wait_until="commit") as went:
             page.evaluate(
                 """address => {
@@ -109,8 +112,10 @@ def test_a_form_that_takes_the_whole_window(
             )
         answer = went.value
         assert answer is not None
+        assert answer.request.headers["origin"] == site
         # To a stranger's page the cookie is not lent, so there is nobody to refuse a change to.
         assert answer.status == (403 if kind == "sibling" or path == "/oidc/logout" else 401), path
+        page.close()
     assert rows(server) == before
     assert still_signed_in(context, server)
 
