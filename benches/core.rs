@@ -153,7 +153,9 @@ fn rows(c: &mut Criterion) {
         provider_sid: None,
         created_at: NOW,
         expires_at: NOW + 3600,
+        checked_at: NOW,
         sealed_id_token: Some("x".repeat(1300)),
+        sealed_refresh_token: None,
     };
     store.add_session(&row).unwrap();
     c.bench_function("session/row read from SQLite", |b| {

@@ -104,8 +104,12 @@ pub struct SessionRow {
     pub created_at: i64,
     /// In seconds since 1970.
     pub expires_at: i64,
+    /// When the provider last said that its person may go on, in seconds since 1970.
+    pub checked_at: i64,
     /// The ID token, sealed; the provider wants it back at logout.
     pub sealed_id_token: Option<String>,
+    /// The refresh token, sealed; with it the provider is asked again.
+    pub sealed_refresh_token: Option<String>,
 }
 
 /// What became of an attempt to bind an identity to a user name.
@@ -164,6 +168,19 @@ pub trait Store: Send + Sync {
         id_hash: &[u8; 32],
         patience: Patience,
     ) -> Result<Option<(SessionRow, IdentityRow)>, StoreFault>;
+    /// Takes the right to ask the provider about a session until `until` (seconds since 1970); `false` when somebody else has it
+    /// at `now`, or the session is gone. A refresh token is good once: two workers that send the same one look like a thief
+    /// (RFC 9700 section 4.14.2).
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn begin_recheck(&self, id_hash: &[u8; 32], now: i64, until: i64) -> Result<bool, StoreFault>;
+    /// Writes what asking brought (`provider_sid`, `checked_at` and both tokens) and gives the right to ask back; `false` when
+    /// the session has been removed meanwhile: it stays removed.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn renew_session(&self, row: &SessionRow) -> Result<bool, StoreFault>;
     /// Removes a session and returns what it was.
     ///
     /// # Errors

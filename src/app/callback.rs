@@ -171,11 +171,13 @@ fn begin_session(
         provider_sid,
         created_at: now,
         expires_at: now.saturating_add(app.config.session_lifetime),
+        checked_at: now,
         sealed_id_token: Some(app.sealer.seal(
             ID_TOKEN_PURPOSE,
             id_token.expose().as_bytes(),
             app.random()?,
         )?),
+        sealed_refresh_token: None,
     };
     app.world.store.add_session(&row)?;
     Ok(id)

@@ -36,12 +36,22 @@ CREATE TABLE IF NOT EXISTS oidc_sessions (
     provider_sid TEXT,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
-    sealed_id_token TEXT
+    sealed_id_token TEXT,
+    checked_at INTEGER NOT NULL DEFAULT 0,
+    recheck_until INTEGER NOT NULL DEFAULT 0,
+    sealed_refresh_token TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS oidc_sessions_subject ON oidc_sessions (issuer, subject);
 CREATE INDEX IF NOT EXISTS oidc_sessions_sid ON oidc_sessions (issuer, provider_sid);
 CREATE INDEX IF NOT EXISTS oidc_sessions_expires ON oidc_sessions (expires_at);
 ";
+
+/// Columns that files made by older versions lack, with their types.
+const ADDED: [(&str, &str); 3] = [
+    ("checked_at", "INTEGER NOT NULL DEFAULT 0"),
+    ("recheck_until", "INTEGER NOT NULL DEFAULT 0"),
+    ("sealed_refresh_token", "TEXT"),
+];
 
 /// The store. Connections are opened on first use.
 #[derive(Debug)]
@@ -144,7 +154,9 @@ fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         provider_sid: row.get("provider_sid")?,
         created_at: row.get("created_at")?,
         expires_at: row.get("expires_at")?,
+        checked_at: row.get("checked_at")?,
         sealed_id_token: row.get("sealed_id_token")?,
+        sealed_refresh_token: row.get("sealed_refresh_token")?,
     })
 }
 
@@ -171,6 +183,13 @@ impl Store for SqliteStore {
             // the tables there.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(SCHEMA)?;
+            for (column, kind) in ADDED {
+                let is_there = "SELECT 1 FROM pragma_table_info('oidc_sessions') WHERE name = ?1";
+                if !transaction.prepare(is_there)?.exists(params![column])? {
+                    transaction
+                        .execute_batch(&format!("ALTER TABLE oidc_sessions ADD COLUMN {column} {kind}"))?;
+                }
+            }
             transaction.commit()
         })
     }
@@ -240,8 +259,9 @@ impl Store for SqliteStore {
                 .execute("DELETE FROM oidc_sessions WHERE expires_at <= ?1", params![row.created_at])?;
             transaction.execute(
                 "INSERT INTO oidc_sessions
-                 (id_hash, issuer, subject, provider_sid, created_at, expires_at, sealed_id_token)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                 (id_hash, issuer, subject, provider_sid, created_at, expires_at, checked_at, sealed_id_token,
+                  sealed_refresh_token)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 params![
                     row.id_hash,
                     row.issuer,
@@ -249,7 +269,9 @@ impl Store for SqliteStore {
                     row.provider_sid,
                     row.created_at,
                     row.expires_at,
-                    row.sealed_id_token
+                    row.checked_at,
+                    row.sealed_id_token,
+                    row.sealed_refresh_token
                 ],
             )?;
             transaction.commit()
@@ -272,6 +294,33 @@ impl Store for SqliteStore {
             let identity = find_identity(connection, &session.issuer, &session.subject)?;
             Ok(identity.map(|identity| (session, identity)))
         })
+    }
+
+    fn begin_recheck(&self, id_hash: &[u8; 32], now: i64, until: i64) -> Result<bool, StoreFault> {
+        self.with(Patience::Wait, |connection| {
+            connection.execute(
+                "UPDATE oidc_sessions SET recheck_until = ?3 WHERE id_hash = ?1 AND recheck_until <= ?2",
+                params![id_hash, now, until],
+            )
+        })
+        .map(|count| count == 1)
+    }
+
+    fn renew_session(&self, row: &SessionRow) -> Result<bool, StoreFault> {
+        self.with(Patience::Wait, |connection| {
+            connection.execute(
+                "UPDATE oidc_sessions SET provider_sid = ?2, checked_at = ?3, sealed_id_token = ?4,
+                 sealed_refresh_token = ?5, recheck_until = 0 WHERE id_hash = ?1",
+                params![
+                    row.id_hash,
+                    row.provider_sid,
+                    row.checked_at,
+                    row.sealed_id_token,
+                    row.sealed_refresh_token
+                ],
+            )
+        })
+        .map(|count| count == 1)
     }
 
     fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault> {

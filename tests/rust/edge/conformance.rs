@@ -39,7 +39,9 @@ pub fn session(name: u8, created_at: i64, expires_at: i64) -> SessionRow {
         provider_sid: None,
         created_at,
         expires_at,
+        checked_at: created_at,
         sealed_id_token: None,
+        sealed_refresh_token: None,
     }
 }
 
@@ -217,6 +219,7 @@ pub fn a_session_is_added_read_and_removed_once(opener: &dyn Opener) {
     let row = SessionRow {
         provider_sid: Some("sid".to_owned()),
         sealed_id_token: Some("sealed".to_owned()),
+        sealed_refresh_token: Some("sealed too".to_owned()),
         ..session(1, 100, 200)
     };
     store.add_session(&row).unwrap();
@@ -228,6 +231,44 @@ pub fn a_session_is_added_read_and_removed_once(opener: &dyn Opener) {
     assert_eq!(store.remove_session(&[1; 32]).unwrap(), Some(row));
     assert_eq!(store.remove_session(&[1; 32]).unwrap(), None);
     assert_eq!(opener.open().session(&[1; 32], Patience::Wait).unwrap(), None);
+}
+
+pub fn what_the_provider_said_of_a_session_is_noted_and_nothing_else(opener: &dyn Opener) {
+    let store = ready(opener);
+    let alice = identity("i", "alice", "alice");
+    bound(&*store, &alice);
+    store.add_session(&session(1, 100, 200)).unwrap();
+    store.add_session(&session(2, 100, 200)).unwrap();
+    let renewed = SessionRow {
+        provider_sid: Some("sid".to_owned()),
+        checked_at: 150,
+        sealed_id_token: Some("id".to_owned()),
+        sealed_refresh_token: Some("refresh".to_owned()),
+        ..session(1, 100, 200)
+    };
+    let told = SessionRow { subject: "bob".to_owned(), created_at: 1, expires_at: 999, ..renewed.clone() };
+    assert_eq!(store.renew_session(&told), Ok(true));
+    assert_eq!(opener.open().session(&[1; 32], Patience::Wait).unwrap(), Some((renewed, alice.clone())));
+    assert_eq!(store.session(&[2; 32], Patience::Wait).unwrap(), Some((session(2, 100, 200), alice)));
+    store.remove_session(&[1; 32]).unwrap();
+    assert_eq!(store.renew_session(&session(1, 100, 200)), Ok(false), "what is over stays over");
+    assert_eq!(store.session(&[1; 32], Patience::Wait).unwrap(), None);
+}
+
+pub fn one_of_many_may_ask_the_provider_about_a_session(opener: &dyn Opener) {
+    let store = ready(opener);
+    bound(&*store, &identity("i", "alice", "alice"));
+    store.add_session(&session(1, 100, 200)).unwrap();
+    let took = |now, until| {
+        let took = together(opener, 12, |_, store| store.begin_recheck(&[1; 32], now, until).unwrap());
+        took.into_iter().filter(|took| *took).count()
+    };
+    assert_eq!(took(150, 160), 1);
+    assert_eq!(took(159, 169), 0, "whoever asks has until then");
+    assert_eq!(took(160, 170), 1, "whoever asked has died");
+    assert_eq!(store.renew_session(&session(1, 100, 200)), Ok(true));
+    assert_eq!(took(161, 171), 1, "the answer has come");
+    assert_eq!(store.begin_recheck(&[2; 32], 150, 160), Ok(false), "there is no such session");
 }
 
 pub fn the_provider_ends_sessions_by_its_own_names(opener: &dyn Opener) {

@@ -3,7 +3,7 @@
 use crate::conformance::{Opener, conformance, identity, session};
 use crate::files::Folder;
 use mlflow_oidc::edge::store::sqlite::SqliteStore;
-use mlflow_oidc::ports::{Bound, Patience, Store, StoreFault};
+use mlflow_oidc::ports::{Bound, Patience, SessionRow, Store, StoreFault};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::mpsc;
@@ -33,6 +33,8 @@ conformance! { file;
     an_older_statement_is_not_noted_over_a_newer_one
     a_session_is_added_read_and_removed_once
     a_session_is_removed_by_one_of_many
+    what_the_provider_said_of_a_session_is_noted_and_nothing_else
+    one_of_many_may_ask_the_provider_about_a_session
     the_provider_ends_sessions_by_its_own_names
     a_session_of_nobody_is_none
     one_name_is_one_session
@@ -175,4 +177,20 @@ fn groups_that_cannot_be_read_count_as_not_told() {
         let row = store.identity("i", "alice", Patience::Wait).unwrap().unwrap();
         assert_eq!(row.groups, None, "{text:?} opens no door");
     }
+}
+
+#[test]
+fn a_file_of_an_older_version_gets_the_columns_that_it_lacks() {
+    let file = file("older");
+    let path = file.0.path("store");
+    let older = "CREATE TABLE oidc_sessions (id_hash BLOB NOT NULL PRIMARY KEY, issuer TEXT NOT NULL, subject TEXT NOT NULL,
+        provider_sid TEXT, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, sealed_id_token TEXT) WITHOUT ROWID;
+        INSERT INTO oidc_sessions VALUES (zeroblob(32), 'i', 'alice', NULL, 100, 200, NULL)";
+    Connection::open(path).unwrap().execute_batch(older).unwrap();
+    let store = file.open();
+    store.prepare().unwrap();
+    store.prepare().unwrap();
+    let Bound::Row(alice) = store.bind(&identity("i", "alice", "alice")).unwrap() else { panic!() };
+    let row = SessionRow { checked_at: 0, ..session(0, 100, 200) };
+    assert_eq!(store.session(&[0; 32], Patience::Wait).unwrap(), Some((row, alice)));
 }

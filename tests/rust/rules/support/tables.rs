@@ -40,6 +40,8 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 struct Rows {
     identities: Vec<IdentityRow>,
     sessions: Vec<SessionRow>,
+    /// Until when somebody asks the provider about a session.
+    rechecks: BTreeMap<[u8; 32], i64>,
 }
 
 impl MemoryStore {
@@ -154,6 +156,29 @@ impl Store for MemoryStore {
         drop(rows);
         self.let_others_go_first();
         Ok(found)
+    }
+
+    fn begin_recheck(&self, id_hash: &[u8; 32], now: i64, until: i64) -> Result<bool, StoreFault> {
+        let mut rows = self.rows("begin_recheck", Patience::Wait)?;
+        let is_there = rows.sessions.iter().any(|row| &row.id_hash == id_hash);
+        let taken = rows.rechecks.get(id_hash).is_some_and(|until| *until > now);
+        if is_there && !taken {
+            rows.rechecks.insert(*id_hash, until);
+        }
+        Ok(is_there && !taken)
+    }
+
+    fn renew_session(&self, row: &SessionRow) -> Result<bool, StoreFault> {
+        let mut rows = self.rows("renew_session", Patience::Wait)?;
+        rows.rechecks.remove(&row.id_hash);
+        let Some(known) = rows.sessions.iter_mut().find(|known| known.id_hash == row.id_hash) else {
+            return Ok(false);
+        };
+        known.provider_sid.clone_from(&row.provider_sid);
+        known.checked_at = row.checked_at;
+        known.sealed_id_token.clone_from(&row.sealed_id_token);
+        known.sealed_refresh_token.clone_from(&row.sealed_refresh_token);
+        Ok(true)
     }
 
     fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault> {
