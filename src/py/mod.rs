@@ -1,9 +1,11 @@
 //! The Python boundary: the only room that names PyO3. Values come apart here and answers are put together here.
 
+mod adapter;
 mod convert;
 mod doctor;
 mod engine;
 mod log;
+mod store;
 mod users;
 
 use pyo3::prelude::*;
@@ -17,6 +19,8 @@ mod _native {
     use super::doctor::look;
     #[pymodule_export]
     use super::engine::Engine;
+    #[pymodule_export]
+    use super::store::Store;
     #[pymodule_export]
     use super::{catalogue_markdown, settings_markdown, settings_sample_ini};
 
