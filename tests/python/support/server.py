@@ -44,6 +44,8 @@ class MlflowServer:
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
         port: int | None = None,
+        database_uri: str = "sqlite:///basic_auth.db",
+        backend_store_uri: str = "sqlite:///mlflow.db",
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
         self.port = port or ports.free(host)
@@ -61,6 +63,7 @@ class MlflowServer:
         self._oidc_section = dict(oidc_section or {})
         self._function = function
         self._fresh = fresh
+        self._database_uri, self._backend_store_uri = database_uri, backend_store_uri
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -78,7 +81,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section)
+        write_ini(self.folder, self._function, self._oidc_section, self._database_uri)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -248,7 +251,7 @@ class MlflowServer:
 
     def _default_arguments(self) -> list[str]:
         arguments = ["--host", self.host, "--workers", str(self.workers)]
-        arguments += ["--backend-store-uri", "sqlite:///mlflow.db"]
+        arguments += ["--backend-store-uri", self._backend_store_uri]
         return arguments + ["--artifacts-destination", str(self.folder / "artifacts")]
 
     def _environment(self) -> dict[str, str]:
@@ -263,12 +266,17 @@ class MlflowServer:
         }
 
 
-def write_ini(folder: Path, function: str = FUNCTION, oidc_section: Mapping[str, str] | None = None) -> Path:
+def write_ini(
+    folder: Path,
+    function: str = FUNCTION,
+    oidc_section: Mapping[str, str] | None = None,
+    database_uri: str = "sqlite:///basic_auth.db",
+) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
         "[mlflow]",
         "default_permission = READ",
-        "database_uri = sqlite:///basic_auth.db",
+        f"database_uri = {database_uri.replace('%', '%%')}",
         f"admin_username = {ADMIN[0]}",
         f"admin_password = {ADMIN[1]}",
         f"authorization_function = {function}",
