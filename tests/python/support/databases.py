@@ -1,8 +1,7 @@
 """PostgreSQL and MariaDB of Debian, started for the tests on a Unix socket of their own and never on TCP.
 
-The system's own services are not touched. Both refuse to run as root, so that they run as the users that their
-packages have made; for anybody else they run as that person.
-"""
+The system's own services are not touched. Both refuse to run as root, so that they run as the users that
+their packages have made; for anybody else they run as that person."""
 
 from __future__ import annotations
 
@@ -41,7 +40,8 @@ class DatabaseServer(ABC):
 
     def __init__(self) -> None:
         self._programs = self._find()
-        # Short, because the path of a socket may have 107 bytes; not below pytest's folder, which is root's alone.
+        # Short, because the path of a socket may have 107 bytes; not below pytest's folder, which is root's
+        # alone.
         self.folder = Path(tempfile.mkdtemp(prefix=f"oidc-{self.kind}-"))
         self.log = self.folder / "log"
         if os.geteuid() == 0:
