@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from logging import Logger
 from typing import Any, final
 
+from mlflow_oidc.roles import Roles
 from mlflow_oidc.users import Users
 
 __all__ = [
@@ -49,6 +50,9 @@ class Engine:
         database: str | None,
         database_kind: str,
         users: Users,
+        mlflow_version: str,
+        roles: Roles | None,
+        without_roles: str,
         logger: Logger,
     ) -> Engine: ...
     def recall(self, method: str, path: str, environ: dict[str, Any]) -> str | None:
@@ -83,6 +87,7 @@ def look(
     database: str | None,
     database_kind: str,
     static_prefix: str,
+    mlflow_version: str,
     token: str | None,
 ) -> str:
     """What ``mlflow-oidc doctor`` has to know, as JSON without any secret in it.

@@ -15,6 +15,7 @@ mod provider;
 mod refusals;
 mod resource;
 pub mod return_to;
+mod roles;
 mod routes;
 mod sites;
 mod sources;

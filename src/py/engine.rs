@@ -2,6 +2,7 @@
 
 use super::convert::{Decision, Parts, text};
 use super::log::PythonLog;
+use super::roles::PythonRoles;
 use super::users::PythonUsers;
 use crate::app::wire::{self, Request};
 use crate::app::{App, answer};
@@ -37,23 +38,41 @@ struct Given {
     database: Option<String>,
     database_kind: String,
     users: Py<PyAny>,
+    mlflow_version: String,
+    roles: Option<Py<PyAny>>,
+    without_roles: String,
 }
 
 #[pymethods]
 impl Engine {
     /// Takes what MLflow tells: the pairs of `[oidc]`, the bootstrap administrator, the path of the SQLite database (or
-    /// `None`) and its kind, the adapter to MLflow's users, and a logger.
+    /// `None`) and its kind, the adapter to MLflow's users, MLflow's version, the adapter to its roles (or `None` and why there
+    /// is none), and a logger.
     #[new]
+    #[expect(clippy::too_many_arguments, reason = "each is a fact about MLflow that only Python can tell")]
     fn new(
         ini: Vec<(String, String)>,
         admin_username: Option<String>,
         database: Option<String>,
         database_kind: String,
         users: Py<PyAny>,
+        mlflow_version: String,
+        roles: Option<Py<PyAny>>,
+        without_roles: String,
         logger: Py<PyAny>,
     ) -> Self {
+        let given = Given {
+            ini,
+            admin_username,
+            database,
+            database_kind,
+            users,
+            mlflow_version,
+            roles,
+            without_roles,
+        };
         Self {
-            given: Mutex::new(Some(Given { ini, admin_username, database, database_kind, users })),
+            given: Mutex::new(Some(given)),
             log: Arc::new(PythonLog::new(logger)),
             built: OnceCell::new(),
         }
@@ -205,8 +224,15 @@ impl Engine {
             self.log.log(Level::Warning, &format!("configuration: {warning}"));
         }
         let prefix = settings::mlflow_value("_MLFLOW_STATIC_PREFIX").unwrap_or_default();
-        let facts = facts(given.admin_username, prefix);
+        let facts = facts(given.admin_username, prefix, &given.mlflow_version);
         let config = parse(&mut raw, given.database.as_deref(), &given.database_kind, &facts)?;
+        if given.roles.is_none() && !config.rules.roles.is_empty() {
+            let line = format!("[oidc:roles] is not carried out: {}", given.without_roles);
+            self.log.log(Level::Error, &line);
+        }
+        for warning in config::roles::warnings(&config.rules.roles, &facts) {
+            self.log.log(Level::Warning, &format!("configuration: {warning}"));
+        }
         let transport = transport(&config)?;
         let refresher = Worker::new();
         let clerk = Worker::new();
@@ -217,6 +243,7 @@ impl Engine {
             transport: Arc::new(transport),
             store: Arc::new(SqliteStore::new(store)),
             users: Arc::new(PythonUsers::new(given.users)),
+            roles: given.roles.map(|roles| Arc::new(PythonRoles::new(roles)) as _),
             refresher: Arc::clone(&refresher) as Arc<_>,
             clerk: Arc::clone(&clerk) as Arc<_>,
             log: Arc::clone(&self.log) as Arc<_>,
@@ -236,7 +263,7 @@ fn read<'a>(header: Option<&'a Bound<'_, PyString>>) -> Option<Option<&'a str>> 
 }
 
 /// What MLflow tells this process about itself.
-pub fn facts(admin_username: Option<String>, static_prefix: String) -> Facts {
+pub fn facts(admin_username: Option<String>, static_prefix: String, mlflow_version: &str) -> Facts {
     Facts {
         static_prefix,
         admin_username,
@@ -245,6 +272,9 @@ pub fn facts(admin_username: Option<String>, static_prefix: String) -> Facts {
             .unwrap_or_default(),
         flask_secret_key: settings::mlflow_secret("MLFLOW_FLASK_SERVER_SECRET_KEY"),
         gateway_token: settings::mlflow_secret("_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"),
+        mlflow: config::grants::release(mlflow_version),
+        workspaces: settings::mlflow_value("MLFLOW_ENABLE_WORKSPACES")
+            .is_some_and(|value| !["false", "0", ""].contains(&value.trim().to_ascii_lowercase().as_str())),
     }
 }
 

@@ -4,6 +4,7 @@ mod convert;
 mod doctor;
 mod engine;
 mod log;
+mod roles;
 mod users;
 
 use pyo3::prelude::*;
