@@ -180,7 +180,8 @@ pub fn attend(app: &App) -> Duration {
     if !app.people.prepared.load(Ordering::Acquire) {
         let tables = app.world.store.prepare().map_err(|fault| ("the tables of mlflow-oidc", fault));
         // Before anybody is let in: a role that the settings do not have any more must give nobody anything.
-        let done = tables.and_then(|()| roles::define(app).map_err(|fault| ("the roles of [oidc:roles]", fault)));
+        let done =
+            tables.and_then(|()| roles::define(app).map_err(|fault| ("the roles of [oidc:roles]", fault)));
         match done {
             Ok(()) => app.people.prepared.store(true, Ordering::Release),
             Err((what, fault)) => {

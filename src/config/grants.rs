@@ -117,8 +117,7 @@ fn check_permission(kind: &Kind, permission: &str, line: &str) -> Result<(), (St
 
 /// MLflow compares a pattern with the whole id. One that can never be equal to any would give nobody anything, or forbid nobody.
 fn check_pattern(kind: &Kind, pattern: &str, line: &str) -> Result<(), (String, String)> {
-    let fault =
-        |expected: String| Err((expected, format!("{} in {}", quote(pattern), quote(line))));
+    let fault = |expected: String| Err((expected, format!("{} in {}", quote(pattern), quote(line))));
     if pattern == "*" {
         return Ok(());
     }
@@ -131,8 +130,8 @@ fn check_pattern(kind: &Kind, pattern: &str, line: &str) -> Result<(), (String, 
     if pattern.chars().count() > PATTERN_LIMIT {
         return fault(format!("at most {PATTERN_LIMIT} characters"));
     }
-    let is_number = pattern == "0"
-        || (!pattern.starts_with('0') && pattern.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_number =
+        pattern == "0" || (!pattern.starts_with('0') && pattern.bytes().all(|byte| byte.is_ascii_digit()));
     if kind.name == "experiment" && !is_number {
         return fault("'*', or the number of an experiment (its id, not its name)".to_owned());
     }

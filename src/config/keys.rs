@@ -108,7 +108,11 @@ impl Key {
 
     /// Where it stands in `basic_auth.ini`, for messages.
     pub fn place(&self) -> String {
-        if self.kind == Kind::Section { format!("[oidc:{}]", self.name) } else { format!("[oidc] {}", self.name) }
+        if self.kind == Kind::Section {
+            format!("[oidc:{}]", self.name)
+        } else {
+            format!("[oidc] {}", self.name)
+        }
     }
 
     /// The default in words.

@@ -86,11 +86,8 @@ struct Reader {
 impl Reader {
     fn begin(&mut self, written: &str) {
         let (workspace, name) = written.split_once('/').unwrap_or((DEFAULT_WORKSPACE, written));
-        let role = Role {
-            name: RoleName::ours(workspace, name),
-            members: BTreeSet::new(),
-            grants: BTreeMap::new(),
-        };
+        let role =
+            Role { name: RoleName::ours(workspace, name), members: BTreeSet::new(), grants: BTreeMap::new() };
         self.drafts.push(Draft { written: written.to_owned(), role, faulty: false });
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.is_empty() || name.len() > NAME_LIMIT || !name.chars().all(allowed) {
@@ -135,7 +132,10 @@ impl Reader {
                 Err((expected, found)) => self.fault(&expected, &found),
                 Ok((resource, permission)) => {
                     if let Some(other) = draft.role.grants.insert(resource, permission) {
-                        self.fault("each resource once in a role", &format!("{other} as well as {}", quote(line)));
+                        self.fault(
+                            "each resource once in a role",
+                            &format!("{other} as well as {}", quote(line)),
+                        );
                     }
                 }
             },

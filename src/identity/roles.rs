@@ -282,8 +282,7 @@ impl Roles {
         let wanted = groups.map(|groups| self.of(groups)).unwrap_or_default();
         let has: BTreeSet<&RoleName> = has.iter().collect();
         let missing = wanted.keys().filter(|name| !has.contains(*name));
-        let mut changes: Vec<Change> =
-            missing.map(|name| Change::Assign((*name).clone(), user_id)).collect();
+        let mut changes: Vec<Change> = missing.map(|name| Change::Assign((*name).clone(), user_id)).collect();
         let ending = has.iter().filter(|name| !wanted.contains_key(*name));
         changes.extend(ending.map(|name| Change::Unassign((*name).clone(), user_id)));
         changes

@@ -71,11 +71,7 @@ impl Engine {
             roles,
             without_roles,
         };
-        Self {
-            given: Mutex::new(Some(given)),
-            log: Arc::new(PythonLog::new(logger)),
-            built: OnceCell::new(),
-        }
+        Self { given: Mutex::new(Some(given)), log: Arc::new(PythonLog::new(logger)), built: OnceCell::new() }
     }
 
     /// Who a request is, where memory alone can tell; `None` sends the caller on to `decide`, which would

@@ -47,11 +47,7 @@ impl Roles for PythonRoles {
 /// From Python's form.
 pub fn kept((workspace, name, description, grants): KeptRow) -> Kept {
     let grant = |(kind, pattern, permission)| (Resource { kind, pattern }, permission);
-    Kept {
-        name: RoleName { workspace, name },
-        description,
-        grants: grants.into_iter().map(grant).collect(),
-    }
+    Kept { name: RoleName { workspace, name }, description, grants: grants.into_iter().map(grant).collect() }
 }
 
 /// To Python's form.

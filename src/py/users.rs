@@ -31,10 +31,8 @@ pub fn call<T>(
                 return StoreFault::Busy;
             }
             // The kind alone: a driver's message may repeat the database's address with its password.
-            let kind = error
-                .get_type(py)
-                .name()
-                .map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+            let kind =
+                error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
             StoreFault::Failed(format!("{kind} in MLflow's database of users"))
         })
     });
