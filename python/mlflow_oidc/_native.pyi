@@ -9,14 +9,19 @@ from mlflow_oidc.users import Users
 __all__ = [
     "Decision",
     "Engine",
+    "NO_PASSWORD",
     "__version__",
     "catalogue_markdown",
     "look",
+    "prepare_tables",
+    "read_settings",
     "settings_markdown",
     "settings_sample_ini",
 ]
 
 __version__: str
+# The `password_hash` of accounts that a login made.
+NO_PASSWORD: str
 
 @final
 class Decision:
@@ -92,4 +97,30 @@ def look(
 
     Raises:
         RuntimeError: A fault of this program.
+    """
+
+def read_settings(
+    ini: Sequence[tuple[str, str]],
+    database: str | None,
+    database_kind: str,
+    groups: Sequence[Sequence[str] | None],
+) -> str:
+    """What ``mlflow-oidc users`` has to know of the settings, as JSON without any secret in it.
+
+    ``settings`` are those of this process, as in ``look``; ``judged`` has, for each of ``groups``, whether they
+    let somebody in (``admitted``) and what they say of the administrator's flag (``admin``, where ``null``
+    changes nothing), or is ``null`` while there is a fault in the settings. Nobody is asked, nothing is written.
+
+    Raises:
+        RuntimeError: A fault of this program.
+    """
+
+def prepare_tables(database: str) -> None:
+    """Makes our tables in the file beside an SQLite database, or brings those of an older version up to date.
+
+    The file is closed again. Nobody else in this process may have it open meanwhile.
+
+    Raises:
+        TimeoutError: Somebody else holds the lock.
+        RuntimeError: Anything else, in the words of SQLite.
     """

@@ -22,6 +22,8 @@ mod unknown_keys;
 mod users;
 pub mod wire;
 
+pub use accounts::NO_PASSWORD;
+
 use crate::config::{Config, Site};
 use crate::error::{Error, Result};
 use crate::identity::{Identity, Statement};
