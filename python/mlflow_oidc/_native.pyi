@@ -107,9 +107,9 @@ def read_settings(
 ) -> str:
     """What ``mlflow-oidc users`` has to know of the settings, as JSON without any secret in it.
 
-    ``settings`` are those of this process, as in ``look``; ``judged`` has, for each of ``groups``, whether they
-    let somebody in (``admitted``) and what they say of the administrator's flag (``admin``, where ``null``
-    changes nothing), or is ``null`` while there is a fault in the settings. Nobody is asked, nothing is written.
+    ``settings`` are those of this process, as in ``look``; ``judged`` has, for each of ``groups``, whether
+    they let somebody in (``admitted``) and what they say of the administrator's flag (``admin``; ``null``
+    changes nothing), or is ``null`` while the settings have a fault. Nobody is asked, nothing is written.
 
     Raises:
         RuntimeError: A fault of this program.
