@@ -4,20 +4,29 @@ from collections.abc import Sequence
 from logging import Logger
 from typing import Any, final
 
-from mlflow_oidc.roles import Roles
+from mlflow_oidc.roles import Kept, Roles
 from mlflow_oidc.users import Users
 
 __all__ = [
     "Decision",
     "Engine",
+    "NO_PASSWORD",
+    "ROLE_PREFIX",
     "__version__",
     "catalogue_markdown",
     "look",
+    "plan_roles",
+    "prepare_tables",
+    "read_settings",
     "settings_markdown",
     "settings_sample_ini",
 ]
 
 __version__: str
+# The `password_hash` of accounts that a login made.
+NO_PASSWORD: str
+# What the names of our roles begin with in MLflow.
+ROLE_PREFIX: str
 
 @final
 class Decision:
@@ -94,6 +103,54 @@ def look(
 
     The settings of this process, what the provider publishes, and whether a token would be let in. It asks
     the provider twice, each time for as long as ``OIDC_HTTP_TIMEOUT`` allows, and writes nothing.
+
+    Raises:
+        RuntimeError: A fault of this program.
+    """
+
+def read_settings(
+    ini: Sequence[tuple[str, str]],
+    database: str | None,
+    database_kind: str,
+    groups: Sequence[Sequence[str] | None],
+) -> str:
+    """What ``mlflow-oidc users`` has to know of the settings, as JSON without any secret in it.
+
+    ``settings`` are those of this process, as in ``look``; ``judged`` has, for each of ``groups``, whether
+    they let somebody in (``admitted``) and what they say of the administrator's flag (``admin``; ``null``
+    changes nothing), or is ``null`` while the settings have a fault. Nobody is asked, nothing is written.
+
+    Raises:
+        RuntimeError: A fault of this program.
+    """
+
+def prepare_tables(database: str) -> None:
+    """Makes our tables in the file beside an SQLite database, or brings those of an older version up to date.
+
+    The file is closed again. Nobody else in this process may have it open meanwhile.
+
+    Raises:
+        TimeoutError: Somebody else holds the lock.
+        RuntimeError: Anything else, in the words of SQLite.
+    """
+
+def plan_roles(
+    ini: Sequence[tuple[str, str]],
+    database: str | None,
+    database_kind: str,
+    mlflow_version: str,
+    roles: Sequence[Kept],
+    assigned: Sequence[tuple[int, str, str]],
+    users: dict[int, str],
+    known: Sequence[tuple[str, int, Sequence[str] | None]],
+) -> str:
+    """What would have to change for MLflow's roles to be those of ``[oidc:roles]``, as JSON.
+
+    ``roles`` are ours as they are, ``assigned`` the number of each user who has one with its workspace and
+    name, ``users`` MLflow's users, ``known`` the user name, the number and the groups of everybody whom a login
+    has bound. ``settings`` are as in ``look``; ``changes`` is a list of objects with ``row`` (a ``Change`` of
+    ``mlflow_oidc.roles``), ``before`` and ``why``, or ``null`` while there is a fault in the settings. Nobody
+    is asked and nothing is written.
 
     Raises:
         RuntimeError: A fault of this program.

@@ -124,7 +124,9 @@ class Patient:
         if self.ini_path is not None and not isinstance(self.ini, str) and not isinstance(self.hook, str):
             pairs = self.hook._section(self.ini_path)
         path, kind = self.database
-        seen: dict[str, Any] = json.loads(_native.look(pairs, path, kind, self.prefix, self.mlflow_version or "", self._token))
+        seen: dict[str, Any] = json.loads(
+            _native.look(pairs, path, kind, self.prefix, self.mlflow_version or "", self._token)
+        )
         return seen
 
     @property

@@ -164,7 +164,7 @@ def _make_engine() -> Engine:
 
 def _section(default_path: Path) -> list[tuple[str, str]]:
     """The pairs of ``[oidc]`` in the file that MLflow reads too, and ``[oidc:roles]`` as one of them."""
-    # No interpolation: a '%' in a secret is a '%'. And names as they are written: those of roles have capitals.
+    # No interpolation: a '%' in a secret is a '%'. And names as they are written: roles have capitals.
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(os.environ.get("MLFLOW_AUTH_CONFIG_PATH") or default_path)

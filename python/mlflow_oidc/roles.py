@@ -1,8 +1,8 @@
 """MLflow's roles, their grants and who has them, through the engine that MLflow itself opened.
 
-The three tables are the same from MLflow 3.12.0 to 3.18.0. They are written to directly because MLflow's store
-commits call by call: here all changes are made in one transaction or none is. Only roles whose names begin
-with the prefix that the caller names are seen or touched.
+The three tables are the same from MLflow 3.12.0 to 3.18.0. They are written to directly because MLflow's
+store commits call by call: here all changes are made in one transaction or none is. Only roles whose names
+begin with the prefix that the caller names are seen or touched.
 """
 
 import sqlite3
@@ -18,8 +18,8 @@ from mlflow_oidc.read_only import ReadOnly, plain_file
 # The first version that has the tables.
 SINCE = (3, 12, 0)
 
-# What is to be done: create, describe, grant, revoke, delete, assign or unassign; then the workspace and the name
-# of the role; then the description, or kind, pattern and permission; and the number of a user.
+# What is to be done: create, describe, grant, revoke, delete, assign or unassign; then the workspace and the
+# name of the role; then the description, or kind, pattern and permission; and the number of a user.
 Change: TypeAlias = tuple[str, str, str, str, str, str, int]
 # Workspace, name, description, and (kind, pattern, permission) of each grant.
 Kept: TypeAlias = tuple[str, str, str, list[tuple[str, str, str]]]
@@ -65,14 +65,14 @@ _RACES = 10
 def missing(engine: Any, version: str) -> str | None:
     """Why there are no roles to write to, in words; ``None`` where there are.
 
-    Takes MLflow's SQLAlchemy engine and its version. A column that is not known, or is not there, means that the
-    tables mean something else by now, and writing to them could give somebody rights.
+    Takes MLflow's SQLAlchemy engine and its version. A column that is not known, or is not there, means that
+    the tables mean something else by now, and writing to them could give somebody rights.
     """
     numbers = version.split(".")
     if all(number.isdigit() for number in numbers[:2]) and tuple(map(int, numbers[:2])) < SINCE[:2]:
         return (
-            f"MLflow {version} has no roles, 3.12.0 is the first that has them. Groups decide who gets in and "
-            "who is an administrator; everybody else has default_permission and what MLflow's administrator gave"
+            f"MLflow {version} has no roles, 3.12.0 is the first that has them. Groups decide who gets in "
+            "and who is an administrator; others have default_permission and what MLflow's administrator gives them"
         )
     inspector = sqlalchemy.inspect(engine)
     for table in (_ROLES, _GRANTS, _ASSIGNED):
@@ -81,8 +81,8 @@ def missing(engine: Any, version: str) -> str | None:
         found = {column["name"] for column in inspector.get_columns(table.name)}
         if found != set(table.columns.keys()):
             return (
-                f"the table {table.name!r} of MLflow {version} has the columns {', '.join(sorted(found))}, and "
-                f"this mlflow-oidc knows {', '.join(sorted(table.columns.keys()))}"
+                f"the table {table.name!r} of MLflow {version} has the columns {', '.join(sorted(found))}, "
+                f"and this mlflow-oidc knows {', '.join(sorted(table.columns.keys()))}"
             )
     return None
 
@@ -156,8 +156,8 @@ class Roles:
     def change(self, changes: Iterable[Change]) -> bool:
         """Makes all changes in one transaction, or none.
 
-        Returns ``False`` when a role is not there that somebody should have; all else is done then. Each change says
-        what is to be, so that whoever comes second finds nothing to do.
+        Returns ``False`` when a role is not there that somebody should have; all else is done then. Each change
+        says what is to be, so that whoever comes second finds nothing to do.
         """
         changes = list(changes)
         for _ in range(_RACES):
@@ -183,7 +183,7 @@ class Roles:
 
 
 def _passes(error: DBAPIError) -> bool:
-    """Whether the same transaction may succeed the next time: a lock, or a deadlock that ended the other way."""
+    """Whether the same transaction may succeed the next time: a lock, or a deadlock."""
     if isinstance(error, OperationalError) and "database is locked" in str(error.orig):
         return True
     # PostgreSQL: serialization failure, deadlock. MySQL and MariaDB: deadlock, lock wait.
@@ -289,6 +289,6 @@ def _assign(connection: Any, number: int, user: int) -> None:
     mine = (_ASSIGNED.c.role_id == number, _ASSIGNED.c.user_id == user)
     if connection.execute(sqlalchemy.select(_ASSIGNED.c.id).where(*mine)).first() is not None:
         return
-    # Of a user who is there: one who was removed meanwhile must leave nothing that the next of that number inherits.
+    # Of a user who is there: one who was removed meanwhile must leave nothing that the next of that number gets.
     source = sqlalchemy.select(_USERS.c.id, sqlalchemy.literal(number)).where(_USERS.c.id == user)
     connection.execute(sqlalchemy.insert(_ASSIGNED).from_select(["user_id", "role_id"], source))

@@ -4,6 +4,8 @@ mod convert;
 mod doctor;
 mod engine;
 mod log;
+mod people;
+mod role_plan;
 mod roles;
 mod users;
 
@@ -19,12 +21,20 @@ mod _native {
     #[pymodule_export]
     use super::engine::Engine;
     #[pymodule_export]
+    use super::people::{prepare_tables, read_settings};
+    #[pymodule_export]
+    use super::role_plan::plan_roles;
+    #[pymodule_export]
     use super::{catalogue_markdown, settings_markdown, settings_sample_ini};
 
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // The `password_hash` of accounts that a login made.
+        module.add("NO_PASSWORD", crate::app::NO_PASSWORD)?;
+        // What the names of our roles begin with in MLflow.
+        module.add("ROLE_PREFIX", crate::identity::roles::PREFIX)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
