@@ -15,12 +15,16 @@ mod provider;
 mod refusals;
 mod resource;
 pub mod return_to;
+pub mod role_plan;
+mod roles;
 mod routes;
 mod sites;
 mod sources;
 mod unknown_keys;
 mod users;
 pub mod wire;
+
+pub use accounts::NO_PASSWORD;
 
 use crate::config::{Config, Site};
 use crate::error::{Error, Result};

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pytest
-
 import cluster
+import pytest
 from cluster import Cluster
+
 from support import databases
 from support.provider import Provider
 from support.server import MakeServer

@@ -9,7 +9,7 @@ from support.actors import Actors
 
 
 def note(fault: str, actors: Actors, since: float) -> None:
-    """One row for each kind of asker: what it was told how often, and how long after `since` it was well again."""
+    """A row for each kind of asker: what it was told how often, and how long after `since` it was well."""
     if (path := os.environ.get("MLFLOW_OIDC_FIGURES")) is None:
         return
     with Path(path).open("a") as table:

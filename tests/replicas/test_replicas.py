@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import requests
-
 import figures
+import requests
 from cluster import SESSION_CACHE_SECONDS, Cluster
+
 from support import wire
 from support.actors import Actors, told_by
 from support.bench import EXPERIMENTS
@@ -150,7 +150,9 @@ def newcomers(cluster: Cluster, provider: Provider, person: Person, actors: Acto
 
 def nothing_lost_or_doubled(cluster: Cluster, known: list[str]) -> None:
     """Each person has one row of ours and one of MLflow's, and the one is the other's."""
-    identities = {row[0]: row[1:] for row in cluster.rows("SELECT subject, username, user_id FROM oidc_identities")}
+    identities = {
+        row[0]: row[1:] for row in cluster.rows("SELECT subject, username, user_id FROM oidc_identities")
+    }
     users = dict(cluster.rows("SELECT username, id FROM users"))
     assert len(identities) == cluster.rows("SELECT count(*) FROM oidc_identities")[0][0]
     assert len(users) == cluster.rows("SELECT count(*) FROM users")[0][0]

@@ -21,7 +21,7 @@ Act = Callable[[], str]
 
 @dataclass(frozen=True)
 class Told:
-    """One answer: who asked, when (`time.monotonic`), and what it was, such as `200` or `503 provider_pending`."""
+    """One answer: who asked, when (`time.monotonic`), and what it was, such as `503 provider_pending`."""
 
     who: str
     began: float
