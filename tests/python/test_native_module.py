@@ -38,10 +38,8 @@ def request(
 
 def make_engine(folder: Path, ini: list[tuple[str, str]] = ISSUER) -> Engine:
     logger = logging.getLogger("test.native")
-    return Engine(
-        Given(ini, "admin", str(folder / "basic_auth.db"), "sqlite", "3.17.2", NoUsers(), None, "", None),
-        logger,
-    )
+    database = str(folder / "basic_auth.db")
+    return Engine(Given(ini, "admin", database, "sqlite", "3.17.2", NoUsers(), None, "", None), logger)
 
 
 def threads() -> int:

@@ -23,6 +23,15 @@ FLAGS = ["--allowed-hosts", NAME, "--cors-allowed-origins", ORIGIN]
 SERVERS = 3
 WORKERS = 2
 SESSION_CACHE_SECONDS = 1
+# What MLflow gives everybody else here is READ (`default_permission`).
+ROLES = """
+editors =
+    group editors
+    experiment * EDIT
+readers =
+    everyone
+    experiment * READ
+"""
 
 
 @dataclass
@@ -59,6 +68,7 @@ def running(
         provider.issuer,
         OIDC_PUBLIC_URL=PUBLIC,
         OIDC_SESSION_CACHE_SECONDS=str(SESSION_CACHE_SECONDS),
+        OIDC_ROLES=ROLES,
         **more,
     )
     servers: list[MlflowServer] = []

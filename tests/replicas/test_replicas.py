@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import time
 import uuid
@@ -24,6 +25,7 @@ from support.provider import Provider
 
 Person = Callable[..., str]
 
+SET_TAG = "/api/2.0/mlflow/experiments/set-experiment-tag"
 # How long the provider is gone: a minute where figures are wanted (`make test-replicas`), less in CI.
 GONE_SECONDS = 60 if os.environ.get("MLFLOW_OIDC_FIGURES") else 12
 VISITORS = 6
@@ -142,6 +144,27 @@ def newcomers(cluster: Cluster, provider: Provider, person: Person, actors: Acto
             known.append(newcomer)
         return told
 
+    def moved() -> Callable[[], str]:
+        """Into the group and out again, at whichever server answers; MLflow says what that allows."""
+        mover = f"mover-{uuid.uuid4().hex}"
+        turns = itertools.cycle([(["MLFLOW", "editors"], "200"), (["MLFLOW"], "403")])
+        # One second later each: of two words of the same second nobody can tell which is the newer one.
+        seconds = itertools.count(int(time.time()) - 1000)
+        known.append(mover)
+
+        def act() -> str:
+            groups, expected = next(turns)
+            tag = {"experiment_id": "0", "key": "mover", "value": mover}
+            token = provider.bearer(mover, groups=groups, iat=next(seconds))
+            told = told_by(cluster.proxy.call("POST", SET_TAG, token=token, json=tag))
+            if told == expected:
+                return "200"
+            return told if told.startswith("50") else f"wrong right: {told} for {groups}"
+
+        return act
+
+    for _ in range(3):
+        actors.add("a mover", moved())
     actors.add("a first login", log_in)
     actors.add("a first login", log_in)
     actors.add("a first bearer", send)
@@ -150,9 +173,8 @@ def newcomers(cluster: Cluster, provider: Provider, person: Person, actors: Acto
 
 def nothing_lost_or_doubled(cluster: Cluster, known: list[str]) -> None:
     """Each person has one row of ours and one of MLflow's, and the one is the other's."""
-    identities = {
-        row[0]: row[1:] for row in cluster.rows("SELECT subject, username, user_id FROM oidc_identities")
-    }
+    query = "SELECT subject, username, user_id FROM oidc_identities"
+    identities = {subject: (username, number) for subject, username, number in cluster.rows(query)}
     users = dict(cluster.rows("SELECT username, id FROM users"))
     assert len(identities) == cluster.rows("SELECT count(*) FROM oidc_identities")[0][0]
     assert len(users) == cluster.rows("SELECT count(*) FROM users")[0][0]
@@ -161,6 +183,21 @@ def nothing_lost_or_doubled(cluster: Cluster, known: list[str]) -> None:
         username, number = identities[subject]
         assert username == f"{subject}@example.org"
         assert users[username] == number
+    # Whoever could come in reads, and whom the provider's newest word makes an editor is one: nobody else.
+    rights: dict[str, set[str]] = {}
+    query = (
+        "SELECT users.username, roles.name FROM user_role_assignments "
+        "JOIN users ON users.id = user_id JOIN roles ON roles.id = role_id"
+    )
+    assigned = cluster.rows(query)
+    assert len(assigned) == len(set(assigned))
+    for username, role in assigned:
+        rights.setdefault(username, set()).add(role)
+    groups = dict(cluster.rows("SELECT username, groups FROM oidc_identities"))
+    for subject in known:
+        username = f"{subject}@example.org"
+        wanted = {"oidc:readers"} | ({"oidc:editors"} if "editors" in json.loads(groups[username]) else set())
+        assert rights[username] == wanted, username
     # Whoever was interrupted has no row, or one that the next sight completes.
     for subject, (username, number) in identities.items():
         assert number in (0, users.get(username)), subject
@@ -183,7 +220,7 @@ def test_a_server_is_killed_amid_logins(replicas: Cluster, provider: Provider, p
         replicas.proxy.next_is(victim.port)
     figures.note("a server killed with -9 and started again", actors, killed)
     for who, counts in actors.all_counts().items():
-        # What that server had begun has no answer. nginx says so, or asks another where nothing is changed by it.
+        # What that server had begun has no answer: nginx says so, or asks another where it may.
         assert set(counts) <= {"200", "502"}, (who, counts)
         assert counts["200"] > 20, (who, counts)
         assert counts["502"] <= 4, (who, counts)
@@ -225,7 +262,7 @@ def test_the_provider_is_gone(replicas: Cluster, provider: Provider, person: Per
     figures.note(f"the provider gone for {GONE_SECONDS} s", actors, back)
     counts = actors.all_counts()
     # Whoever is signed in, or has a token, needs nothing of the provider: not even a new one.
-    for who in ("a session", "a bearer", "a first bearer"):
+    for who in ("a session", "a bearer", "a first bearer", "a mover"):
         assert set(counts[who]) == {"200"}, (who, counts[who])
     logins = {what.partition(" ")[0] for what in counts["a first login"]}
     assert logins <= {"200", "503", "ConnectionError"}, counts["a first login"]
@@ -249,7 +286,7 @@ def test_one_person_seen_for_the_first_time_by_all_at_once(
 def test_a_database_that_answers_nothing_does_not_hold_the_event_loop(
     replicas: Cluster, provider: Provider, person: Person
 ) -> None:
-    """It serves the health checks of a worker, too: a load balancer would take out one server after the other."""
+    """It serves the health checks of a worker, too: a load balancer would take out all of them."""
     strangers = [provider.bearer(person("stranger")) for _ in range(40)]
     server = replicas.servers[0]
     waited: list[float] = []
