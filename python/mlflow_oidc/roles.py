@@ -72,7 +72,7 @@ def missing(engine: Any, version: str) -> str | None:
     if all(number.isdigit() for number in numbers[:2]) and tuple(map(int, numbers[:2])) < SINCE[:2]:
         return (
             f"MLflow {version} has no roles, 3.12.0 is the first that has them. Groups decide who gets in "
-            "and who is an administrator; others have default_permission and what MLflow's administrator gives them"
+            "and who is an administrator; others have default_permission and what MLflow's administrator gives"
         )
     inspector = sqlalchemy.inspect(engine)
     for table in (_ROLES, _GRANTS, _ASSIGNED):
@@ -156,8 +156,8 @@ class Roles:
     def change(self, changes: Iterable[Change]) -> bool:
         """Makes all changes in one transaction, or none.
 
-        Returns ``False`` when a role is not there that somebody should have; all else is done then. Each change
-        says what is to be, so that whoever comes second finds nothing to do.
+        Returns ``False`` when a role is not there that somebody should have; all else is done then. Each
+        change says what is to be, so that whoever comes second finds nothing to do.
         """
         changes = list(changes)
         for _ in range(_RACES):
@@ -289,6 +289,6 @@ def _assign(connection: Any, number: int, user: int) -> None:
     mine = (_ASSIGNED.c.role_id == number, _ASSIGNED.c.user_id == user)
     if connection.execute(sqlalchemy.select(_ASSIGNED.c.id).where(*mine)).first() is not None:
         return
-    # Of a user who is there: one who was removed meanwhile must leave nothing that the next of that number gets.
+    # Of a user who is there: one who was removed must leave nothing that the next of that number gets.
     source = sqlalchemy.select(_USERS.c.id, sqlalchemy.literal(number)).where(_USERS.c.id == user)
     connection.execute(sqlalchemy.insert(_ASSIGNED).from_select(["user_id", "role_id"], source))

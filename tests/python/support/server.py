@@ -38,6 +38,7 @@ class MlflowServer:
         arguments: list[str] | None = None,
         more: list[str] | None = None,
         oidc_section: Mapping[str, str] | None = None,
+        roles_section: str = "",
         function: str = FUNCTION,
         prefix: str = "",
         host: str = "127.0.0.1",
@@ -59,6 +60,8 @@ class MlflowServer:
         self._arguments = arguments
         self._more = list(more or [])
         self._oidc_section = dict(oidc_section or {})
+        # The lines of `[oidc:roles]`, which a test may change before a restart.
+        self.roles_section = roles_section
         self._function = function
         self._fresh = fresh
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,7 +81,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section)
+        write_ini(self.folder, self._function, self._oidc_section, self.roles_section)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -257,7 +260,12 @@ class MlflowServer:
         }
 
 
-def write_ini(folder: Path, function: str = FUNCTION, oidc_section: Mapping[str, str] | None = None) -> Path:
+def write_ini(
+    folder: Path,
+    function: str = FUNCTION,
+    oidc_section: Mapping[str, str] | None = None,
+    roles_section: str = "",
+) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
         "[mlflow]",
@@ -269,6 +277,8 @@ def write_ini(folder: Path, function: str = FUNCTION, oidc_section: Mapping[str,
     ]
     if oidc_section:
         lines += ["", "[oidc]", *(f"{key} = {value}" for key, value in oidc_section.items())]
+    if roles_section:
+        lines += ["", "[oidc:roles]", roles_section]
     path = folder / "basic_auth.ini"
     path.write_text("\n".join(lines) + "\n")
     return path
