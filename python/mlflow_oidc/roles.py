@@ -72,7 +72,7 @@ def missing(engine: Any, version: str) -> str | None:
     if all(number.isdigit() for number in numbers[:2]) and tuple(map(int, numbers[:2])) < SINCE[:2]:
         return (
             f"MLflow {version} has no roles, 3.12.0 is the first that has them. Groups decide who gets in "
-            "and who is an administrator; others have default_permission and what MLflow's administrator gives"
+            "and who is an administrator; others have default_permission and what an administrator gives"
         )
     inspector = sqlalchemy.inspect(engine)
     for table in (_ROLES, _GRANTS, _ASSIGNED):

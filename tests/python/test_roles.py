@@ -487,8 +487,8 @@ def test_plan_and_apply_refuse_what_they_cannot_do(own: Callable[..., MlflowServ
     refused = command.run("roles", "apply", OIDC_ROLES="x =\n everyone\n experiment * EDITS")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
-        "mlflow-oidc roles apply: the settings have faults; nothing was changed. OIDC_ROLES x: expected READ, "
-        "USE, EDIT, MANAGE, DENY on experiment, did you mean EDIT?, found 'EDITS' in 'experiment * EDITS'\n"
+        "mlflow-oidc roles apply: the settings have faults; nothing was changed. OIDC_ROLES x: "
+        "expected READ, USE, EDIT, MANAGE, DENY on experiment, did you mean EDIT?, found 'EDITS' in 'experiment * EDITS'\n"
     )
     with closing(sqlite3.connect(server.folder / "basic_auth.db")) as connection:
         connection.execute("ALTER TABLE roles ADD COLUMN priority INTEGER")
@@ -517,5 +517,6 @@ def test_the_doctor_says_whether_all_is_in_the_database(own: Callable[..., Mlflo
     assert row() == "ok      roles: 3 in [oidc:roles], and MLflow's roles are those"
     assert row(OIDC_ROLES=ROLES.replace("EDIT", "READ")) == (
         "warning roles: 3 in [oidc:roles]; not all is in the database yet. Plan: roles 0 to create, "
-        "0 to describe anew, 0 to delete; grants 0 to give, 1 to change, 0 to revoke; people 0 to assign, 0 to unassign."
+        "0 to describe anew, 0 to delete; grants 0 to give, 1 to change, 0 to revoke; "
+        "people 0 to assign, 0 to unassign."
     )
