@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import sqlalchemy
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
+from mlflow_oidc.asking import Database
 from mlflow_oidc.read_only import ReadOnly, plain_file
 
 # The first version that has the tables.
@@ -56,8 +57,6 @@ _ASSIGNED = sqlalchemy.Table(
     sqlalchemy.Column("role_id", sqlalchemy.Integer),
 )
 
-# Seconds that a lock is waited for in all; SQLite's driver itself waits 5 at a time.
-_PATIENCE = 15.0
 # How often a transaction is tried that another one was in the way of: two workers that make the same role.
 _RACES = 10
 
@@ -88,12 +87,12 @@ def missing(engine: Any, version: str) -> str | None:
 
 
 class Roles:
-    """Reads and writes. Raises ``TimeoutError`` for a lock that was waited for in vain."""
+    """Reads and writes. Raises ``TimeoutError`` and ``Unanswered`` as ``Database`` does."""
 
-    def __init__(self, engine: Any) -> None:
-        """Takes MLflow's SQLAlchemy engine over."""
-        self._engine = engine
-        path = plain_file(engine)
+    def __init__(self, database: Database) -> None:
+        """Takes the way to MLflow's database."""
+        self._database = database
+        path = plain_file(database.engine)
         # It never waits, and costs a tenth of a session of SQLAlchemy's.
         self._impatient = None if path is None else ReadOnly(path)
 
@@ -113,7 +112,7 @@ class Roles:
             .where(_begins(_ROLES.c.name, prefix))
         )
         kept: dict[tuple[str, str], Kept] = {}
-        for workspace, name, description, *grant in self._run(lambda c: c.execute(query).all()):
+        for workspace, name, description, *grant in self._database.run(lambda c: c.execute(query).all()):
             if name.startswith(prefix):
                 role = kept.setdefault((workspace, name), (workspace, name, description or "", []))
                 if grant[0] is not None:
@@ -136,7 +135,8 @@ class Roles:
             .join(_ASSIGNED, _ASSIGNED.c.role_id == _ROLES.c.id)
             .where(_ASSIGNED.c.user_id == user_id)
         )
-        return _found(self._run(lambda c: c.execute(query).all()), prefix)
+        ask = self._database.run if waits or self._impatient is not None else self._database.now
+        return _found(ask(lambda connection: connection.execute(query).all()), prefix)
 
     def assigned(self, prefix: str) -> list[tuple[int, str, str]]:
         """Who has a role whose name begins with ``prefix``: number of the user, workspace, name."""
@@ -145,13 +145,13 @@ class Roles:
             .join(_ROLES, _ASSIGNED.c.role_id == _ROLES.c.id)
             .where(_begins(_ROLES.c.name, prefix))
         )
-        rows = self._run(lambda c: c.execute(query).all())
+        rows = self._database.run(lambda c: c.execute(query).all())
         return [(int(user), workspace, name) for user, workspace, name in rows if name.startswith(prefix)]
 
     def users(self) -> dict[int, str]:
         """The names of all users by their numbers."""
         query = sqlalchemy.select(_USERS.c.id, _USERS.c.username)
-        return {int(number): str(name) for number, name in self._run(lambda c: c.execute(query).all())}
+        return {int(number): str(name) for number, name in self._database.run(lambda c: c.execute(query).all())}
 
     def change(self, changes: Iterable[Change]) -> bool:
         """Makes all changes in one transaction, or none.
@@ -162,34 +162,11 @@ class Roles:
         changes = list(changes)
         for _ in range(_RACES):
             try:
-                return bool(self._run(lambda connection: _carry_out(connection, changes)))
+                return bool(self._database.run(lambda connection: _carry_out(connection, changes)))
             except IntegrityError:
                 # Another worker was faster with the same role, or a user was removed: the next look sees it.
                 time.sleep(0.01)
         raise TimeoutError("somebody else changes the same roles all the time")
-
-    def _run(self, work: Any) -> Any:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            except DBAPIError as error:
-                if not _passes(error):
-                    raise
-                if time.monotonic() >= deadline:
-                    raise TimeoutError("the database is locked") from None
-                time.sleep(0.05)
-
-
-def _passes(error: DBAPIError) -> bool:
-    """Whether the same transaction may succeed the next time: a lock, or a deadlock."""
-    if isinstance(error, OperationalError) and "database is locked" in str(error.orig):
-        return True
-    # PostgreSQL: serialization failure, deadlock. MySQL and MariaDB: deadlock, lock wait.
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    number = next(iter(getattr(error.orig, "args", ())), None)
-    return state in ("40001", "40P01") or number in (1205, 1213)
 
 
 def _begins(column: Any, prefix: str) -> Any:

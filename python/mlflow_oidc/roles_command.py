@@ -9,6 +9,7 @@ import sys
 from typing import Any, NamedTuple
 
 from mlflow_oidc import _native
+from mlflow_oidc.asking import Database, Unanswered
 from mlflow_oidc.doctor import Patient, _printable
 from mlflow_oidc.people import People, Refused
 from mlflow_oidc.people_database import Place, opened
@@ -72,8 +73,11 @@ def run(options: argparse.Namespace) -> int:
         with opened(Place(Patient())) as people:
             return _plan(people, options) if options.what == "plan" else _apply(people, options)
     except Refused as fault:
-        print(f"mlflow-oidc roles {options.what}: {_printable(str(fault))}", file=sys.stderr)
-        return REFUSED
+        told = str(fault)
+    except Unanswered as fault:
+        told = f"the database gave no answer: {fault.for_the_log}"
+    print(f"mlflow-oidc roles {options.what}: {_printable(told)}", file=sys.stderr)
+    return REFUSED
 
 
 def look(place: Place, people: People) -> Plan:
@@ -86,13 +90,14 @@ def look(place: Place, people: People) -> Plan:
     if isinstance(patient.hook, str) or patient.ini_path is None:
         raise Refused(f"MLflow cannot be used here: {patient.hook}")
     version = patient.mlflow_version or ""
-    path, kind = plain_file(people.mlflow), people.mlflow.dialect.name
+    kind = people.mlflow.dialect.name
+    usable = plain_file(people.mlflow) is not None or patient.hook.is_of_a_server(kind)
     ini = patient.hook._section(patient.ini_path)
     # The settings first: a fault there is what the reader has to mend, whatever the database is.
-    _told(_native.plan_roles(ini, path, kind, version, [], [], {}, []))
+    _told(_native.plan_roles(ini, usable, kind, version, [], [], {}, []))
     if reason := missing(people.mlflow, version):
         raise Refused(f"[oidc:roles] is not carried out: {reason}")
-    roles, prefix = Roles(people.mlflow), _native.ROLE_PREFIX
+    roles, prefix = Roles(Database(people.mlflow)), _native.ROLE_PREFIX
     # Whoever signs in between these reads seems to have roles that their groups do not give, or the other way
     # round; the look after the change puts that right.
     known = [
@@ -101,7 +106,7 @@ def look(place: Place, people: People) -> Plan:
         for identity, _ in page
     ]
     answer = _native.plan_roles(
-        ini, path, kind, version, roles.kept(prefix), roles.assigned(prefix), roles.users(), known
+        ini, usable, kind, version, roles.kept(prefix), roles.assigned(prefix), roles.users(), known
     )
     told = _told(answer)
     planned = [Planned(_change(each["row"]), each["before"], each["why"]) for each in told["changes"]]
@@ -137,7 +142,7 @@ def _apply(people: People, options: argparse.Namespace) -> int:
         print("\nMake these changes? Only 'yes' is a yes: ", end="", flush=True)
         if sys.stdin.readline().strip() != "yes":
             raise Refused("nothing was changed")
-    roles = Roles(people.mlflow)
+    roles = Roles(Database(people.mlflow))
     for _ in range(_AGAIN):
         roles.change([each.change for each in plan.changes])
         plan = look(place, people)

@@ -3,6 +3,7 @@
 use super::convert::{Decision, Parts, text};
 use super::log::PythonLog;
 use super::roles::PythonRoles;
+use super::store::PythonStore;
 use super::users::PythonUsers;
 use crate::app::wire::{self, Request};
 use crate::app::{App, answer};
@@ -13,7 +14,7 @@ use crate::edge::settings;
 use crate::edge::store::sqlite::SqliteStore;
 use crate::edge::system::{SystemClock, SystemEntropy};
 use crate::error::quote;
-use crate::ports::{Level, Log, World};
+use crate::ports::{Level, Log, Store, World};
 use once_cell::sync::OnceCell;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -41,14 +42,17 @@ struct Given {
     mlflow_version: String,
     roles: Option<Py<PyAny>>,
     without_roles: String,
+    store: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Engine {
     /// Takes what MLflow tells: the pairs of `[oidc]`, the bootstrap administrator, the path of the SQLite database (or
     /// `None`) and its kind, the adapter to MLflow's users, MLflow's version, the adapter to its roles (or `None` and why there
-    /// is none), and a logger.
+    /// is none), a logger, and, for a database that is not SQLite, the adapter to our own tables there.
     #[new]
+    #[pyo3(signature = (ini, admin_username, database, database_kind, users, mlflow_version, roles, without_roles, logger,
+        store=None))]
     #[expect(clippy::too_many_arguments, reason = "each is a fact about MLflow that only Python can tell")]
     fn new(
         ini: Vec<(String, String)>,
@@ -60,6 +64,7 @@ impl Engine {
         roles: Option<Py<PyAny>>,
         without_roles: String,
         logger: Py<PyAny>,
+        store: Option<Py<PyAny>>,
     ) -> Self {
         let given = Given {
             ini,
@@ -70,6 +75,7 @@ impl Engine {
             mlflow_version,
             roles,
             without_roles,
+            store,
         };
         Self { given: Mutex::new(Some(given)), log: Arc::new(PythonLog::new(logger)), built: OnceCell::new() }
     }
@@ -221,7 +227,8 @@ impl Engine {
         }
         let prefix = settings::mlflow_value("_MLFLOW_STATIC_PREFIX").unwrap_or_default();
         let facts = facts(given.admin_username, prefix, &given.mlflow_version);
-        let config = parse(&mut raw, given.database.as_deref(), &given.database_kind, &facts)?;
+        let is_usable = given.database.is_some() || given.store.is_some();
+        let config = parse(&mut raw, is_usable, &given.database_kind, &facts)?;
         if given.roles.is_none() && !config.rules.roles.is_empty() {
             let line = format!("[oidc:roles] is not carried out: {}", given.without_roles);
             self.log.log(Level::Error, &line);
@@ -232,12 +239,18 @@ impl Engine {
         let transport = transport(&config)?;
         let refresher = Worker::new();
         let clerk = Worker::new();
-        let store = SqliteStore::beside(Path::new(given.database.as_deref().unwrap_or_default()));
+        let store: Arc<dyn Store> = match given.store {
+            Some(store) => Arc::new(PythonStore::new(store)),
+            None => {
+                let database = given.database.unwrap_or_default();
+                Arc::new(SqliteStore::new(SqliteStore::beside(Path::new(&database))))
+            }
+        };
         let world = World {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             transport: Arc::new(transport),
-            store: Arc::new(SqliteStore::new(store)),
+            store,
             users: Arc::new(PythonUsers::new(given.users)),
             roles: given.roles.map(|roles| Arc::new(PythonRoles::new(roles)) as _),
             refresher: Arc::clone(&refresher) as Arc<_>,
@@ -274,18 +287,19 @@ pub fn facts(admin_username: Option<String>, static_prefix: String, mlflow_versi
     }
 }
 
-/// Parses what was gathered; `database` is the path of MLflow's SQLite file, `None` where it is of another kind.
+/// Parses what was gathered; `is_usable` says whether MLflow's database is one that every worker can reach.
 ///
 /// # Errors
 /// Every fault at once.
 pub fn parse(
     raw: &mut Raw,
-    database: Option<&str>,
+    is_usable: bool,
     database_kind: &str,
     facts: &Facts,
 ) -> Result<Config, Vec<Fault>> {
-    if database.is_none() {
-        let expected = "an SQLite file (sqlite:///basic_auth.db); other databases are not supported yet";
+    if !is_usable {
+        let expected =
+            "an SQLite file (sqlite:///basic_auth.db), PostgreSQL, or another database of a server";
         raw.fault("[mlflow] database_uri", expected, &quote(database_kind));
     }
     config::parse(raw, facts)

@@ -1,5 +1,6 @@
 //! The Python boundary: the only room that names PyO3. Values come apart here and answers are put together here.
 
+mod adapter;
 mod convert;
 mod doctor;
 mod engine;
@@ -7,6 +8,7 @@ mod log;
 mod people;
 mod role_plan;
 mod roles;
+mod store;
 mod users;
 
 use pyo3::prelude::*;
@@ -24,6 +26,8 @@ mod _native {
     use super::people::{prepare_tables, read_settings};
     #[pymodule_export]
     use super::role_plan::plan_roles;
+    #[pymodule_export]
+    use super::store::Store;
     #[pymodule_export]
     use super::{catalogue_markdown, settings_markdown, settings_sample_ini};
 

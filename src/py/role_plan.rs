@@ -16,12 +16,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// What is in the way of the settings of this process, or what would have to change in MLflow's tables for them to say
 /// what `[oidc:roles]` says. Nothing is asked and nothing is written.
 #[pyfunction]
-#[pyo3(signature = (ini, database, database_kind, mlflow_version, roles, assigned, users, known))]
+#[pyo3(signature = (ini, database_is_usable, database_kind, mlflow_version, roles, assigned, users, known))]
 #[expect(clippy::too_many_arguments, reason = "the settings, and four tables that only Python can read")]
 pub fn plan_roles(
     py: Python<'_>,
     ini: Vec<(String, String)>,
-    database: Option<String>,
+    database_is_usable: bool,
     database_kind: String,
     mlflow_version: String,
     roles: Vec<KeptRow>,
@@ -32,7 +32,7 @@ pub fn plan_roles(
     let work = || {
         let mut raw = settings::gather(ini);
         let facts = engine::facts(None, String::new(), &mlflow_version);
-        let parsed = engine::parse(&mut raw, database.as_deref(), &database_kind, &facts);
+        let parsed = engine::parse(&mut raw, database_is_usable, &database_kind, &facts);
         let changes: Option<Vec<Value>> = parsed.as_ref().ok().map(|config| {
             raw.warnings.extend(config::roles::warnings(&config.rules.roles, &facts));
             let roles: Vec<_> = roles.into_iter().map(kept).collect();

@@ -1,12 +1,12 @@
 //! The roles port over `mlflow_oidc.roles.Roles`, which goes through MLflow's own database engine.
 
-use super::users::call;
+use super::adapter::Adapter;
 use crate::identity::roles::{Change, Kept, PREFIX, Resource, RoleName};
 use crate::ports::{Patience, Roles, StoreFault};
 use pyo3::prelude::*;
 
 /// Calls `mlflow_oidc.roles.Roles`.
-pub struct PythonRoles(Py<PyAny>);
+pub struct PythonRoles(Adapter);
 
 /// A change as Python has it: what, workspace, name, three texts and the number of a user, as far as there are any.
 pub type Row = (&'static str, String, String, String, String, String, i64);
@@ -16,21 +16,20 @@ pub type KeptRow = (String, String, String, Vec<(String, String, String)>);
 
 impl PythonRoles {
     pub fn new(roles: Py<PyAny>) -> Self {
-        Self(roles)
+        Self(Adapter::new(roles, "MLflow's tables of roles"))
     }
 }
 
 impl Roles for PythonRoles {
     fn kept(&self) -> Result<Vec<Kept>, StoreFault> {
         let rows: Vec<KeptRow> =
-            call(&self.0, "kept", |py| (PREFIX,).into_pyobject(py), |answer| answer.extract())?;
+            self.0.call("kept", |py| (PREFIX,).into_pyobject(py), |answer| answer.extract())?;
         Ok(rows.into_iter().map(kept).collect())
     }
 
     fn of_user(&self, user_id: i64, patience: Patience) -> Result<Vec<RoleName>, StoreFault> {
         let waits = patience == Patience::Wait;
-        let rows: Vec<(String, String)> = call(
-            &self.0,
+        let rows: Vec<(String, String)> = self.0.call(
             "of_user",
             |py| (PREFIX, user_id, waits).into_pyobject(py),
             |answer| answer.extract(),
@@ -40,7 +39,7 @@ impl Roles for PythonRoles {
 
     fn change(&self, changes: &[Change]) -> Result<bool, StoreFault> {
         let rows: Vec<Row> = changes.iter().map(row).collect();
-        call(&self.0, "change", |py| (rows,).into_pyobject(py), |answer| answer.extract())
+        self.0.call("change", |py| (rows,).into_pyobject(py), |answer| answer.extract())
     }
 }
 
