@@ -88,7 +88,7 @@ class MlflowServer:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -245,7 +245,7 @@ class MlflowServer:
         arguments += ["--backend-store-uri", "sqlite:///mlflow.db"]
         return arguments + ["--artifacts-destination", str(self.folder / "artifacts")]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Made from nothing, so that no variable, proxy or netrc of the machine decides a test."""
         return {
             **venvs.environment(self.version, self.folder),
