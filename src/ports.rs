@@ -210,24 +210,47 @@ pub struct UserRow {
     pub is_admin: bool,
 }
 
+/// What became of an attempt to add a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It was added.
+    Now,
+    /// Somebody else was faster.
+    Before,
+    /// The database takes the name for that of another user (MySQL: 'Alice' for 'alice'), so that neither MLflow nor we
+    /// could ever tell the two apart there.
+    Alike,
+}
+
 /// MLflow's `users` table, reached through MLflow's own database engine. Only what is asked with `Patience::Now` waits for
 /// no lock.
 pub trait Users: Send + Sync {
-    /// The user of that name, as MLflow itself will find it.
+    /// The user of exactly that name.
     ///
     /// # Errors
     /// `StoreFault`, like every method here.
     fn find(&self, username: &str, patience: Patience) -> Result<Option<UserRow>, StoreFault>;
-    /// Adds a user; `false` when somebody else was faster.
+    /// The name of the user whom MLflow's own look-up finds under a name: another one where the database compares as MySQL
+    /// does. The same name where there is none.
     ///
     /// # Errors
     /// `StoreFault`.
-    fn create(&self, username: &str, row: &UserRow) -> Result<bool, StoreFault>;
+    fn name_of(&self, username: &str, patience: Patience) -> Result<String, StoreFault>;
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn create(&self, username: &str, row: &UserRow) -> Result<Made, StoreFault>;
     /// Writes the admin flag.
     ///
     /// # Errors
     /// `StoreFault`.
     fn set_admin(&self, username: &str, is_admin: bool) -> Result<(), StoreFault>;
+    /// Waits until MLflow's own look-up finds a user who has just been made: it may ask a replica that lags behind.
+    ///
+    /// # Errors
+    /// `StoreFault`: `Busy` when that takes too long.
+    fn wait_until_seen(&self, username: &str) -> Result<(), StoreFault>;
 }
 
 /// A thread that works when woken or when its next time has come.

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from logging import Logger
+from os import PathLike
 from typing import Any, final
 
+from mlflow_oidc import store
 from mlflow_oidc.users import Users
 
 __all__ = [
     "Decision",
     "Engine",
     "NO_PASSWORD",
+    "Store",
     "__version__",
     "catalogue_markdown",
     "look",
@@ -55,6 +58,7 @@ class Engine:
         database_kind: str,
         users: Users,
         logger: Logger,
+        store: store.Store | None = None,
     ) -> Engine: ...
     def recall(self, method: str, path: str, environ: dict[str, Any]) -> str | None:
         """Who a request is, where memory alone can tell; `None` sends the caller on to `decide`."""
@@ -74,6 +78,42 @@ class Engine:
     def abandon(self) -> None:
         """Leaves this engine alone for ever: for the child of a fork."""
 
+@final
+class Store:
+    """A store as the engine uses it. Rows are the tuples of ``mlflow_oidc.store``.
+
+    Every method raises ``TimeoutError`` for a lock that is not to be had, else ``RuntimeError``.
+    """
+
+    @staticmethod
+    def of_file(path: str | PathLike[str]) -> Store:
+        """The store in an SQLite file of ours. Opens nothing yet."""
+    @staticmethod
+    def over(adapter: store.Store) -> Store:
+        """The store over MLflow's own database engine."""
+    def prepare(self) -> None:
+        """Makes the tables if they are not there."""
+    def identity(self, issuer: str, subject: str, waits: bool = True) -> store.Identity | None:
+        """The identity of a subject."""
+    def identity_of_user(self, username: str, waits: bool = True) -> store.Identity | None:
+        """The identity that a user name is bound to."""
+    def bind(self, row: store.Identity) -> store.Identity | None:
+        """Binds a new identity: the row that counts, or ``None`` where another identity has the name."""
+    def note(self, row: store.Identity) -> None:
+        """Notes what may change."""
+    def add_session(self, row: store.Session) -> None:
+        """Adds a session and removes those that have expired."""
+    def session(self, id_hash: bytes, waits: bool = True) -> tuple[store.Session, store.Identity] | None:
+        """A session and whose it is."""
+    def begin_recheck(self, id_hash: bytes, now: int, until: int) -> bool:
+        """Takes the right to ask the provider about a session."""
+    def renew_session(self, row: store.Session) -> bool:
+        """Writes what asking brought, and gives the right back."""
+    def remove_session(self, id_hash: bytes) -> store.Session | None:
+        """Removes a session and returns what it was."""
+    def remove_ended(self, issuer: str, subject: str | None, provider_sid: str | None) -> int:
+        """Removes the sessions that a provider says have ended."""
+
 def settings_sample_ini() -> str:
     """The ``[oidc]`` section of the documented sample ``basic_auth.ini``."""
 
@@ -85,7 +125,7 @@ def catalogue_markdown() -> str:
 
 def look(
     ini: Sequence[tuple[str, str]],
-    database: str | None,
+    database_is_usable: bool,
     database_kind: str,
     static_prefix: str,
     token: str | None,

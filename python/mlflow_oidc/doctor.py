@@ -124,7 +124,8 @@ class Patient:
         if self.ini_path is not None and not isinstance(self.ini, str) and not isinstance(self.hook, str):
             pairs = self.hook._section(self.ini_path)
         path, kind = self.database
-        seen: dict[str, Any] = json.loads(_native.look(pairs, path, kind, self.prefix, self._token))
+        usable = path is not None or (not isinstance(self.hook, str) and self.hook.is_of_a_server(kind))
+        seen: dict[str, Any] = json.loads(_native.look(pairs, usable, kind, self.prefix, self._token))
         return seen
 
     @property

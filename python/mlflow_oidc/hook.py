@@ -140,19 +140,24 @@ def _make_engine() -> Engine:
     from mlflow.server import auth
 
     from mlflow_oidc import early, permissions, releases
+    from mlflow_oidc.asking import Database
+    from mlflow_oidc.store import Store
     from mlflow_oidc.users import Users
 
     releases.warn(mlflow.__version__)
     early.warn_if_missing(mlflow.__version__)
 
-    database, kind = _database(auth.store.engine)
+    path, kind = _database(auth.store.engine)
+    database = Database(auth.store.engine)
     engine = Engine(
         _section(Path(auth.__file__).parent / "basic_auth.ini"),
         auth.auth_config.admin_username,
-        database,
+        path,
         kind,
-        Users(auth.store.engine),
+        # Since MLflow 3.13 there may be a replica that MLflow reads from.
+        Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
         logger,
+        Store(database) if path is None and is_of_a_server(kind) else None,
     )
     permissions.remember(auth, mlflow.__version__, engine.permission_cache_seconds())
     return engine
@@ -169,7 +174,10 @@ def _section(default_path: Path) -> list[tuple[str, str]]:
 
 
 def _database(engine: Any) -> tuple[str | None, str]:
-    """The absolute path of an SQLite file, and what kind of database it is (without its address)."""
+    """The absolute path of an SQLite file, and what kind of database it is (without its address).
+
+    One that is neither a file nor a server's, which SQLAlchemy calls SQLite as well, has a kind of more
+    words."""
     from mlflow_oidc.read_only import plain_file
 
     path = plain_file(engine)
@@ -177,6 +185,11 @@ def _database(engine: Any) -> tuple[str | None, str]:
     if path is None and kind == "sqlite":
         kind = "an SQLite database that is not a plain file"
     return path, kind
+
+
+def is_of_a_server(kind: str) -> bool:
+    """Whether a database is one that every worker reaches through SQLAlchemy."""
+    return kind.isidentifier() and kind not in ("sqlite", "none")
 
 
 def _after_fork() -> None:

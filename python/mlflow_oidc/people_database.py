@@ -16,9 +16,11 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from mlflow_oidc import _native, tables
+from mlflow_oidc.asking import Database, Unanswered
 from mlflow_oidc.doctor import Patient
 from mlflow_oidc.people import People, Refused
 from mlflow_oidc.read_only import plain_file
+from mlflow_oidc.store import Store
 
 # Seconds that a locked SQLite file is waited for.
 _PATIENCE = 15
@@ -95,7 +97,7 @@ def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
         yield people
     except ModuleNotFoundError as fault:
         raise Refused(f"the driver of the database is not installed here: {fault}") from None
-    except (SQLAlchemyError, sqlite3.Error, TimeoutError, RuntimeError) as fault:
+    except (SQLAlchemyError, sqlite3.Error, TimeoutError, RuntimeError, Unanswered) as fault:
         raise Refused(f"the database gave no answer: {_words(fault, place.url)}") from None
     finally:
         if people is not None:
@@ -112,7 +114,7 @@ def _open(place: Place, writes: bool) -> People:
         if there.has_table(tables.sessions.name) and there.has_table(tables.identities.name):
             return People(engine, engine)
         if writes:
-            tables.metadata.create_all(engine)
+            Store(Database(engine)).prepare()
         return People(engine, engine if writes else _empty())
     if not Path(path).is_file():
         raise Refused(f"there is no file {path}; a relative database_uri counts from the server's folder")

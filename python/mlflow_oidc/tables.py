@@ -1,8 +1,8 @@
 """Our two tables, as SQLAlchemy knows them: those that ``src/edge/store/sqlite.rs`` makes in its own file.
 
 Names are compared byte for byte everywhere. The collations of MySQL, MariaDB and SQL Server call 'Alice',
-'alice ' and 'älice' the same as 'alice' (even most binary ones let trailing blanks go), and whoever has such a
-name at the provider would be somebody else here. So names are bytes there: UTF-8 in VARBINARY.
+'alice ' and 'älice' the same as 'alice' (even most binary ones let trailing blanks go), and whoever has such
+a name at the provider would be somebody else here. So names are bytes there: UTF-8 in VARBINARY.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.types import TypeDecorator
 
-# The longest issuer, subject, user name and session id of a provider, in characters: what OpenID Connect allows
-# a subject (Core, section 2) and MLflow a user name. Two of them in UTF-8 still fit into an index of InnoDB
-# (3072 bytes) and of PostgreSQL (2704).
+# The longest issuer, subject, user name and session id of a provider, in characters: what OpenID Connect
+# allows a subject (Core, section 2) and MLflow a user name. Two of them in UTF-8 still fit into an index of
+# InnoDB (3072 bytes) and of PostgreSQL (2704).
 NAME_LIMIT = 255
 # Those that compare text as it is written.
 _EXACT = ("sqlite", "postgresql")

@@ -4,7 +4,7 @@ use super::users::{forget, forgotten, prepared, remember};
 use super::{Admitted, App};
 use crate::error::{Code, Error, Result, quote};
 use crate::identity::{Identity, Statement};
-use crate::ports::{Bound, IdentityRow, Level, Patience, StoreFault, UserRow};
+use crate::ports::{Bound, IdentityRow, Level, Made, Patience, StoreFault, UserRow};
 
 /// The `password_hash` of accounts that only sign in through the provider. It has no `$`, so MLflow's check of a
 /// password answers no at once, whatever the password, and costs no hashing.
@@ -78,6 +78,8 @@ fn write(app: &App, statement: &Statement) -> Result<Written> {
             part(app, row)?;
             return Err(refusal);
         }
+        // Before the number is noted: it lets the event loop and the other workers in without another look.
+        app.world.users.wait_until_seen(&row.username)?;
         row.user_id = user.id;
         row.made_here = is_ours(&user);
     }
@@ -144,8 +146,20 @@ fn make(app: &App, username: &str, wanted: Option<bool>) -> Result<UserRow> {
         is_admin: wanted.unwrap_or(false),
     };
     // Somebody may be faster: most likely we ourselves, in another thread or worker. Whose row is there decides.
-    if app.world.users.create(username, &user)? {
-        app.log(Level::Info, &format!("made the MLflow user {} (admin: {})", quote(username), user.is_admin));
+    match app.world.users.create(username, &user)? {
+        Made::Now => {
+            let line = format!("made the MLflow user {} (admin: {})", quote(username), user.is_admin);
+            app.log(Level::Info, &line);
+        }
+        Made::Before => {}
+        // MLflow would let this person act as the other one, or the other way round.
+        Made::Alike => {
+            return Err(Error::new(
+                Code::UsernameTaken,
+                format!("a user name that MLflow's database can tell from all others, {}", quote(username)),
+                "one that its collation takes for another user's (upper case, accents, trailing blanks)",
+            ));
+        }
     }
     let gone = || StoreFault::Failed("the user was made and removed meanwhile".to_owned());
     Ok(app.world.users.find(username, Patience::Wait)?.ok_or_else(gone)?)

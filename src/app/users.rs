@@ -272,7 +272,9 @@ pub fn is_there(app: &App, row: &IdentityRow, patience: Patience) -> std::result
 pub fn check_password_allowed(app: &App, username: &str, on_event_loop: bool) -> Result<()> {
     prepared(app, on_event_loop)?;
     let patience = if on_event_loop { Patience::Now } else { Patience::Wait };
-    let Some(row) = app.world.store.identity_of_user(username, patience)? else { return Ok(()) };
+    // MLflow on MySQL checks the password of 'alice' for whoever writes 'ALICE'.
+    let username = app.world.users.name_of(username, patience)?;
+    let Some(row) = app.world.store.identity_of_user(&username, patience)? else { return Ok(()) };
     if !row.made_here || row.user_id == 0 {
         return Ok(());
     }
@@ -283,6 +285,6 @@ pub fn check_password_allowed(app: &App, username: &str, on_event_loop: bool) ->
     Err(Error::new(
         Code::AccountWithoutPassword,
         "a bearer token, or an account that MLflow's administrator made",
-        format!("a password for {}", quote(username)),
+        format!("a password for {}", quote(&username)),
     ))
 }

@@ -15,11 +15,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Looks at the settings of this process, asks the provider once, and judges a token if there is one. The answer is JSON,
 /// and holds no secret. It writes nothing and starts no thread that outlives it.
 #[pyfunction]
-#[pyo3(signature = (ini, database, database_kind, static_prefix, token))]
+#[pyo3(signature = (ini, database_is_usable, database_kind, static_prefix, token))]
 pub fn look(
     py: Python<'_>,
     ini: Vec<(String, String)>,
-    database: Option<String>,
+    database_is_usable: bool,
     database_kind: String,
     static_prefix: String,
     token: Option<String>,
@@ -28,7 +28,7 @@ pub fn look(
     let work = || {
         let mut raw = settings::gather(ini);
         let facts = engine::facts(None, static_prefix);
-        let parsed = engine::parse(&mut raw, database.as_deref(), &database_kind, &facts);
+        let parsed = engine::parse(&mut raw, database_is_usable, &database_kind, &facts);
         examine(&raw, parsed, token.as_ref()).to_string()
     };
     let found = engine::let_go(py, || catch_unwind(AssertUnwindSafe(work)).ok());

@@ -2,6 +2,7 @@
 
 use super::convert::{Decision, Parts, text};
 use super::log::PythonLog;
+use super::store::PythonStore;
 use super::users::PythonUsers;
 use crate::app::wire::{self, Request};
 use crate::app::{App, answer};
@@ -12,7 +13,7 @@ use crate::edge::settings;
 use crate::edge::store::sqlite::SqliteStore;
 use crate::edge::system::{SystemClock, SystemEntropy};
 use crate::error::quote;
-use crate::ports::{Level, Log, World};
+use crate::ports::{Level, Log, Store, World};
 use once_cell::sync::OnceCell;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -37,13 +38,16 @@ struct Given {
     database: Option<String>,
     database_kind: String,
     users: Py<PyAny>,
+    store: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Engine {
     /// Takes what MLflow tells: the pairs of `[oidc]`, the bootstrap administrator, the path of the SQLite database (or
-    /// `None`) and its kind, the adapter to MLflow's users, and a logger.
+    /// `None`) and its kind, the adapter to MLflow's users, a logger, and, for a database that is not SQLite, the adapter to
+    /// our own tables there.
     #[new]
+    #[pyo3(signature = (ini, admin_username, database, database_kind, users, logger, store=None))]
     fn new(
         ini: Vec<(String, String)>,
         admin_username: Option<String>,
@@ -51,9 +55,10 @@ impl Engine {
         database_kind: String,
         users: Py<PyAny>,
         logger: Py<PyAny>,
+        store: Option<Py<PyAny>>,
     ) -> Self {
         Self {
-            given: Mutex::new(Some(Given { ini, admin_username, database, database_kind, users })),
+            given: Mutex::new(Some(Given { ini, admin_username, database, database_kind, users, store })),
             log: Arc::new(PythonLog::new(logger)),
             built: OnceCell::new(),
         }
@@ -206,16 +211,23 @@ impl Engine {
         }
         let prefix = settings::mlflow_value("_MLFLOW_STATIC_PREFIX").unwrap_or_default();
         let facts = facts(given.admin_username, prefix);
-        let config = parse(&mut raw, given.database.as_deref(), &given.database_kind, &facts)?;
+        let is_usable = given.database.is_some() || given.store.is_some();
+        let config = parse(&mut raw, is_usable, &given.database_kind, &facts)?;
         let transport = transport(&config)?;
         let refresher = Worker::new();
         let clerk = Worker::new();
-        let store = SqliteStore::beside(Path::new(given.database.as_deref().unwrap_or_default()));
+        let store: Arc<dyn Store> = match given.store {
+            Some(store) => Arc::new(PythonStore::new(store)),
+            None => {
+                let database = given.database.unwrap_or_default();
+                Arc::new(SqliteStore::new(SqliteStore::beside(Path::new(&database))))
+            }
+        };
         let world = World {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             transport: Arc::new(transport),
-            store: Arc::new(SqliteStore::new(store)),
+            store,
             users: Arc::new(PythonUsers::new(given.users)),
             refresher: Arc::clone(&refresher) as Arc<_>,
             clerk: Arc::clone(&clerk) as Arc<_>,
@@ -248,18 +260,19 @@ pub fn facts(admin_username: Option<String>, static_prefix: String) -> Facts {
     }
 }
 
-/// Parses what was gathered; `database` is the path of MLflow's SQLite file, `None` where it is of another kind.
+/// Parses what was gathered; `is_usable` says whether MLflow's database is one that every worker can reach.
 ///
 /// # Errors
 /// Every fault at once.
 pub fn parse(
     raw: &mut Raw,
-    database: Option<&str>,
+    is_usable: bool,
     database_kind: &str,
     facts: &Facts,
 ) -> Result<Config, Vec<Fault>> {
-    if database.is_none() {
-        let expected = "an SQLite file (sqlite:///basic_auth.db); other databases are not supported yet";
+    if !is_usable {
+        let expected =
+            "an SQLite file (sqlite:///basic_auth.db), PostgreSQL, or another database of a server";
         raw.fault("[mlflow] database_uri", expected, &quote(database_kind));
     }
     config::parse(raw, facts)

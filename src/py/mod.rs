@@ -1,10 +1,12 @@
 //! The Python boundary: the only room that names PyO3. Values come apart here and answers are put together here.
 
+mod adapter;
 mod convert;
 mod doctor;
 mod engine;
 mod log;
 mod people;
+mod store;
 mod users;
 
 use pyo3::prelude::*;
@@ -20,6 +22,8 @@ mod _native {
     use super::engine::Engine;
     #[pymodule_export]
     use super::people::{prepare_tables, read_settings};
+    #[pymodule_export]
+    use super::store::Store;
     #[pymodule_export]
     use super::{catalogue_markdown, settings_markdown, settings_sample_ini};
 

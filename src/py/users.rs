@@ -1,40 +1,16 @@
 //! The users port over MLflow's own database engine: its drivers, its pool and, for SQLite, its copy of the library.
 
-use crate::ports::{Patience, StoreFault, UserRow, Users};
-use pyo3::exceptions::PyTimeoutError;
+use super::adapter::Adapter;
+use crate::ports::{Made, Patience, StoreFault, UserRow, Users};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 /// Calls `mlflow_oidc.users.Users`.
-pub struct PythonUsers(Py<PyAny>);
+pub struct PythonUsers(Adapter);
 
 impl PythonUsers {
     pub fn new(users: Py<PyAny>) -> Self {
-        Self(users)
-    }
-
-    fn call<T>(
-        &self,
-        method: &str,
-        arguments: impl for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyTuple>>,
-        read: impl for<'py> FnOnce(Bound<'py, PyAny>) -> PyResult<T>,
-    ) -> Result<T, StoreFault> {
-        let answer = Python::try_attach(|py| {
-            let call = || read(self.0.bind(py).call_method1(method, arguments(py)?)?);
-            call().map_err(|error: PyErr| {
-                // The adapter raises TimeoutError for a lock that was waited for in vain.
-                if error.is_instance_of::<PyTimeoutError>(py) {
-                    return StoreFault::Busy;
-                }
-                // The kind alone: a driver's message may repeat the database's address with its password.
-                let kind = error
-                    .get_type(py)
-                    .name()
-                    .map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
-                StoreFault::Failed(format!("{kind} in MLflow's database of users"))
-            })
-        });
-        answer.unwrap_or_else(|| Err(StoreFault::Failed("the interpreter is ending".to_owned())))
+        Self(Adapter::new(users, "MLflow's database of users"))
     }
 }
 
@@ -42,19 +18,33 @@ impl Users for PythonUsers {
     fn find(&self, username: &str, patience: Patience) -> Result<Option<UserRow>, StoreFault> {
         let waits = patience == Patience::Wait;
         let row: Option<(i64, String, bool)> =
-            self.call("find", |py| (username, waits).into_pyobject(py), |answer| answer.extract())?;
+            self.0.call("find", |py| (username, waits).into_pyobject(py), |answer| answer.extract())?;
         Ok(row.map(|(id, password_hash, is_admin)| UserRow { id, password_hash, is_admin }))
     }
 
-    fn create(&self, username: &str, row: &UserRow) -> Result<bool, StoreFault> {
-        self.call(
+    fn name_of(&self, username: &str, patience: Patience) -> Result<String, StoreFault> {
+        let waits = patience == Patience::Wait;
+        self.0.call("name_of", |py| (username, waits).into_pyobject(py), |answer| answer.extract())
+    }
+
+    fn create(&self, username: &str, row: &UserRow) -> Result<Made, StoreFault> {
+        self.0.call(
             "create",
             |py| (username, row.password_hash.as_str(), row.is_admin, row.id).into_pyobject(py),
-            |answer| answer.extract(),
+            |answer| match answer.extract::<&str>()? {
+                "made" => Ok(Made::Now),
+                "there" => Ok(Made::Before),
+                "alike" => Ok(Made::Alike),
+                other => Err(PyValueError::new_err(other.to_owned())),
+            },
         )
     }
 
     fn set_admin(&self, username: &str, is_admin: bool) -> Result<(), StoreFault> {
-        self.call("set_admin", |py| (username, is_admin).into_pyobject(py), |_| Ok(()))
+        self.0.call("set_admin", |py| (username, is_admin).into_pyobject(py), |_| Ok(()))
+    }
+
+    fn wait_until_seen(&self, username: &str) -> Result<(), StoreFault> {
+        self.0.call("wait_until_seen", |py| (username,).into_pyobject(py), |_| Ok(()))
     }
 }

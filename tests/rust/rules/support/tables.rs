@@ -1,6 +1,6 @@
 //! The rows of a test: identities and sessions of ours, users of MLflow's, all in memory.
 
-use mlflow_oidc::ports::{Bound, IdentityRow, Patience, SessionRow, Store, StoreFault, UserRow, Users};
+use mlflow_oidc::ports::{Bound, IdentityRow, Made, Patience, SessionRow, Store, StoreFault, UserRow, Users};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -216,6 +216,10 @@ pub struct MemoryUsers {
     pub asked: Asked,
     /// Whether somebody holds the lock, which only matters to whoever may not wait.
     pub locked: AtomicBool,
+    /// Whether names that differ in upper case alone are the same, as on MySQL.
+    pub ignores_case: AtomicBool,
+    /// Whether MLflow would not find a new user yet.
+    pub replica_lags: AtomicBool,
 }
 
 impl MemoryUsers {
@@ -259,16 +263,30 @@ impl Users for MemoryUsers {
         Ok(self.rows.lock().unwrap().get(username).cloned())
     }
 
-    fn create(&self, username: &str, row: &UserRow) -> Result<bool, StoreFault> {
+    fn name_of(&self, username: &str, patience: Patience) -> Result<String, StoreFault> {
+        if patience == Patience::Now && self.locked.load(Ordering::SeqCst) {
+            return Err(StoreFault::Busy);
+        }
+        let like = |name: &&String| {
+            self.ignores_case.load(Ordering::SeqCst) && name.to_lowercase() == username.to_lowercase()
+        };
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.keys().find(like).map_or(username, String::as_str).to_owned())
+    }
+
+    fn create(&self, username: &str, row: &UserRow) -> Result<Made, StoreFault> {
         self.asked.note("create");
+        if self.name_of(username, Patience::Wait)? != username {
+            return Ok(Made::Alike);
+        }
         let mut rows = self.rows.lock().unwrap();
         if rows.contains_key(username) {
-            return Ok(false);
+            return Ok(Made::Before);
         }
         // The number is the caller's choice, so that no account ever has the one of a removed account.
         assert!(rows.values().all(|known| known.id != row.id), "a number twice");
         rows.insert(username.to_owned(), row.clone());
-        Ok(true)
+        Ok(Made::Now)
     }
 
     fn set_admin(&self, username: &str, is_admin: bool) -> Result<(), StoreFault> {
@@ -276,6 +294,14 @@ impl Users for MemoryUsers {
         let mut rows = self.rows.lock().unwrap();
         let gone = || StoreFault::Failed("no such user".to_owned());
         rows.get_mut(username).ok_or_else(gone)?.is_admin = is_admin;
+        Ok(())
+    }
+
+    fn wait_until_seen(&self, username: &str) -> Result<(), StoreFault> {
+        if self.replica_lags.load(Ordering::SeqCst) {
+            return Err(StoreFault::Busy);
+        }
+        assert!(self.rows.lock().unwrap().contains_key(username), "nobody to wait for");
         Ok(())
     }
 }
