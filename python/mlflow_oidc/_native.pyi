@@ -141,7 +141,7 @@ def look(
 
 def read_settings(
     ini: Sequence[tuple[str, str]],
-    database: str | None,
+    database_is_usable: bool,
     database_kind: str,
     groups: Sequence[Sequence[str] | None],
 ) -> str:

@@ -14,18 +14,18 @@ use std::path::Path;
 /// What the settings of this process say, as JSON without any secret, and what they make of each of these lists of groups
 /// (`None` for groups that no token has told). Nobody is asked and nothing is written.
 #[pyfunction]
-#[pyo3(signature = (ini, database, database_kind, groups))]
+#[pyo3(signature = (ini, database_is_usable, database_kind, groups))]
 pub fn read_settings(
     py: Python<'_>,
     ini: Vec<(String, String)>,
-    database: Option<String>,
+    database_is_usable: bool,
     database_kind: String,
     groups: Vec<Option<Vec<String>>>,
 ) -> PyResult<String> {
     let work = || {
         let mut raw = settings::gather(ini);
         let facts = engine::facts(None, String::new());
-        let parsed = engine::parse(&mut raw, database.as_deref(), &database_kind, &facts);
+        let parsed = engine::parse(&mut raw, database_is_usable, &database_kind, &facts);
         let told = doctor::settings(&raw, parsed.as_ref().map_err(Vec::as_slice));
         let judged: Option<Vec<Value>> = parsed.ok().map(|config| {
             groups.iter().map(|groups| doctor::judge_groups(&config, groups.as_deref())).collect()
