@@ -93,7 +93,7 @@ impl PythonStore {
 
 impl Port for PythonStore {
     fn prepare(&self) -> Result<(), StoreFault> {
-        self.0.call("prepare", |py| ().into_pyobject(py), |_| Ok(()))
+        self.0.call("prepare", |py| Ok(().into_pyobject(py)?), |_| Ok(()))
     }
 
     fn identity(
@@ -227,7 +227,7 @@ impl Store {
     }
 
     fn prepare(&self, py: Python<'_>) -> PyResult<()> {
-        self.ask(py, Port::prepare)
+        self.ask(py, |store| store.prepare())
     }
 
     #[pyo3(signature = (issuer, subject, waits=true))]
