@@ -29,11 +29,12 @@ def link(options: argparse.Namespace, place: Place) -> int:
             return misused(f"a user, a subject and an issuer have 1 to {tables.NAME_LIMIT} characters")
     with opened(place) as people:
         user = _to_be_linked(people, place, options)
-        old = people.bound_to(user.username)
+        old = people.bound_to(options.user)
         if _is_bound(people, user, old, issuer, options):
-            print(printable(f"{user.username} is bound to the subject {options.subject} already"))
+            print(printable(f"{options.user} is bound to the subject {options.subject} already"))
             return DONE
     with opened(place, writes=True) as people:
+        user = user or people.make(options.user)
         people.link(Identity(issuer, options.subject, user.username, user.id, None, 0, user.is_ours), old)
     print(printable(f"Linked {user.username} to the subject {options.subject} of {issuer}."))
     print("Whoever signs in as that subject has this account and all its grants.")
@@ -49,33 +50,35 @@ def link(options: argparse.Namespace, place: Place) -> int:
     return DONE
 
 
-def _to_be_linked(people: People, place: Place, options: argparse.Namespace) -> User:
+def _to_be_linked(people: People, place: Place, options: argparse.Namespace) -> User | None:
+    """``None`` for one who is still to be made."""
     user = people.user(options.user)
-    if user is None:
-        raise Refused(f"there is no MLflow user {options.user!r}; a first login makes one for who has none")
-    if (user.is_admin or user.username == place.administrator) is not options.administrator:
+    if user is None and not options.make:
+        raise Refused(f"there is no MLflow user {options.user!r}; --make makes one, as a first login would")
+    protected = options.user == place.administrator or (user is not None and user.is_admin)
+    if protected is not options.administrator:
         raise Refused(
-            f"{user.username!r} is no administrator of MLflow; leave --administrator out"
+            f"{options.user!r} is no administrator of MLflow; leave --administrator out"
             if options.administrator
-            else f"{user.username!r} is an administrator of MLflow; say --administrator if the subject "
+            else f"{options.user!r} is an administrator of MLflow; say --administrator if the subject "
             f"{options.subject!r} is to be one"
         )
     return user
 
 
 def _is_bound(
-    people: People, user: User, old: Identity | None, issuer: str, options: argparse.Namespace
+    people: People, user: User | None, old: Identity | None, issuer: str, options: argparse.Namespace
 ) -> bool:
     """Whether nothing is left to do; ``Refused`` where somebody else has the user or the subject."""
     of_subject = people.of_subject(options.subject, issuer)
     if old is not None and of_subject == [old] and is_valid(old, user):
         return True
-    others = [other.username for other in of_subject if other.username != user.username]
+    others = [other.username for other in of_subject if other.username != options.user]
     if others:
         raise Refused(f"the subject {options.subject!r} is bound to {others[0]!r}; unlink that first")
     if old is not None and not options.replace:
         raise Refused(
-            f"{user.username!r} is bound to the subject {old.subject!r} of {old.issuer}; "
+            f"{options.user!r} is bound to the subject {old.subject!r} of {old.issuer}; "
             "--replace takes it from there, and ends the sessions"
         )
     return False

@@ -314,6 +314,23 @@ def test_a_local_user_is_linked_before_the_first_login(
     assert f"is bound to the subject {carol} already" in users.said("link", name, "--subject", carol)
 
 
+def test_an_account_is_made_and_given_rights_before_the_first_login(
+    server: MlflowServer, users: Command, provider: Provider, person: Person
+) -> None:
+    dora = person("dora")
+    name = f"{dora}-in-mlflow"
+    said = users.said("link", name, "--subject", dora, status=1)
+    assert "--make makes one" in said
+    assert f"Linked {name} to the subject {dora}" in users.said("link", name, "--subject", dora, "--make")
+    grant(server, name, "MANAGE")
+    assert not works(server, name)
+    assert signed_in(server, provider, dora).signed_in()["username"] == name
+    told = users.json("show", name)
+    assert (told["account"], told["password"], told["is_admin"]) == ("made here", False, False)
+    assert told["grants"] == [{"kind": "experiment", "pattern": "0", "permission": "MANAGE"}]
+    assert told["user_id"] >= 1 << 30
+
+
 def test_linking_refuses_what_a_login_would(
     server: MlflowServer, users: Command, provider: Provider, person: Person
 ) -> None:

@@ -44,6 +44,7 @@ class MlflowServer:
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
         port: int | None = None,
+        database_uri: str = "sqlite:///basic_auth.db",
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
         self.port = port or ports.free(host)
@@ -60,6 +61,7 @@ class MlflowServer:
         self._more = list(more or [])
         self._oidc_section = dict(oidc_section or {})
         self._function = function
+        self._database_uri = database_uri
         self._fresh = fresh
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -78,7 +80,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section)
+        write_ini(self.folder, self._function, self._oidc_section, self._database_uri)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -257,12 +259,18 @@ class MlflowServer:
         }
 
 
-def write_ini(folder: Path, function: str = FUNCTION, oidc_section: Mapping[str, str] | None = None) -> Path:
+def write_ini(
+    folder: Path,
+    function: str = FUNCTION,
+    oidc_section: Mapping[str, str] | None = None,
+    database_uri: str = "sqlite:///basic_auth.db",
+) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
         "[mlflow]",
         "default_permission = READ",
-        "database_uri = sqlite:///basic_auth.db",
+        # MLflow reads the file with interpolation.
+        f"database_uri = {database_uri.replace('%', '%%')}",
         f"admin_username = {ADMIN[0]}",
         f"admin_password = {ADMIN[1]}",
         f"authorization_function = {function}",
