@@ -5,8 +5,8 @@ from logging import Logger
 from os import PathLike
 from typing import Any, final
 
-from mlflow_oidc.roles import Kept, Roles
 from mlflow_oidc import store
+from mlflow_oidc.roles import Kept, Roles
 from mlflow_oidc.users import Users
 
 __all__ = [

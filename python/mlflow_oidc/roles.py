@@ -151,7 +151,9 @@ class Roles:
     def users(self) -> dict[int, str]:
         """The names of all users by their numbers."""
         query = sqlalchemy.select(_USERS.c.id, _USERS.c.username)
-        return {int(number): str(name) for number, name in self._database.run(lambda c: c.execute(query).all())}
+        return {
+            int(number): str(name) for number, name in self._database.run(lambda c: c.execute(query).all())
+        }
 
     def change(self, changes: Iterable[Change]) -> bool:
         """Makes all changes in one transaction, or none.

@@ -45,6 +45,7 @@ class MlflowServer:
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
         port: int | None = None,
+        database_uri: str = "sqlite:///basic_auth.db",
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
         self.port = port or ports.free(host)
@@ -63,6 +64,7 @@ class MlflowServer:
         # The lines of `[oidc:roles]`, which a test may change before a restart.
         self.roles_section = roles_section
         self._function = function
+        self._database_uri = database_uri
         self._fresh = fresh
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,7 +83,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section, self.roles_section)
+        write_ini(self.folder, self._function, self._oidc_section, self._database_uri, self.roles_section)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -91,7 +93,7 @@ class MlflowServer:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -248,7 +250,7 @@ class MlflowServer:
         arguments += ["--backend-store-uri", "sqlite:///mlflow.db"]
         return arguments + ["--artifacts-destination", str(self.folder / "artifacts")]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Made from nothing, so that no variable, proxy or netrc of the machine decides a test."""
         return {
             **venvs.environment(self.version, self.folder),
@@ -264,13 +266,15 @@ def write_ini(
     folder: Path,
     function: str = FUNCTION,
     oidc_section: Mapping[str, str] | None = None,
+    database_uri: str = "sqlite:///basic_auth.db",
     roles_section: str = "",
 ) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
         "[mlflow]",
         "default_permission = READ",
-        "database_uri = sqlite:///basic_auth.db",
+        # MLflow reads the file with interpolation.
+        f"database_uri = {database_uri.replace('%', '%%')}",
         f"admin_username = {ADMIN[0]}",
         f"admin_password = {ADMIN[1]}",
         f"authorization_function = {function}",
