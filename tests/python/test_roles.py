@@ -488,7 +488,8 @@ def test_plan_and_apply_refuse_what_they_cannot_do(own: Callable[..., MlflowServ
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
         "mlflow-oidc roles apply: the settings have faults; nothing was changed. OIDC_ROLES x: "
-        "expected READ, USE, EDIT, MANAGE, DENY on experiment, did you mean EDIT?, found 'EDITS' in 'experiment * EDITS'\n"
+        "expected READ, USE, EDIT, MANAGE, DENY on experiment, did you mean EDIT?, "
+        "found 'EDITS' in 'experiment * EDITS'\n"
     )
     with closing(sqlite3.connect(server.folder / "basic_auth.db")) as connection:
         connection.execute("ALTER TABLE roles ADD COLUMN priority INTEGER")
