@@ -175,10 +175,10 @@ def plan_roles(
     """What would have to change for MLflow's roles to be those of ``[oidc:roles]``, as JSON.
 
     ``roles`` are ours as they are, ``assigned`` the number of each user who has one with its workspace and
-    name, ``users`` MLflow's users, ``known`` the user name, the number and the groups of everybody whom a login
-    has bound. ``settings`` are as in ``look``; ``changes`` is a list of objects with ``row`` (a ``Change`` of
-    ``mlflow_oidc.roles``), ``before`` and ``why``, or ``null`` while there is a fault in the settings. Nobody
-    is asked and nothing is written.
+    name, ``users`` MLflow's users, ``known`` the user name, the number and the groups of everybody whom a
+    login has bound. ``settings`` are as in ``look``; ``changes`` is a list of objects with ``row`` (a
+    ``Change`` of ``mlflow_oidc.roles``), ``before`` and ``why``, or ``null`` while there is a fault in the
+    settings. Nobody is asked and nothing is written.
 
     Raises:
         RuntimeError: A fault of this program.

@@ -219,6 +219,7 @@ def roles(patient: Patient) -> Iterator[Finding]:
         )
         return
     from mlflow_oidc import roles_command
+    from mlflow_oidc.asking import Unanswered
     from mlflow_oidc.people import Refused
     from mlflow_oidc.people_database import Place, opened
 
@@ -226,7 +227,7 @@ def roles(patient: Patient) -> Iterator[Finding]:
     try:
         with opened(place) as people:
             changes = roles_command.look(place, people).changes
-    except Refused as reason:
+    except (Refused, Unanswered) as reason:
         yield warning(f"{named}; they cannot be compared with the database: {reason}")
         return
     if changes:

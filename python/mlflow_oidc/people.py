@@ -7,6 +7,7 @@ between processes the locks hold (docs/architecture.md, "Where the rows are").
 """
 
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mlflow_oidc import tables
 from mlflow_oidc._native import NO_PASSWORD
+from mlflow_oidc.users import Users
 
 # How many rows are read at a time. Each read is short: on MLflow's SQLite file a reader keeps writers
 # waiting, and somebody may be reading the output page by page.
@@ -174,6 +176,22 @@ class People:
             yield self.sessions_of([row.username for row in page])
 
     # Changing.
+
+    def make(self, username: str) -> User:
+        """Makes an MLflow user as a login would, without a password.
+
+        Raises:
+            Refused: There is one of the name, or of a name that the database takes for it.
+        """
+        # From the range in which a login numbers them (src/app/accounts.rs, `make`).
+        number = (1 << 30) + secrets.randbelow(1 << 30)
+        made = Users(self.mlflow).create(username, NO_PASSWORD, False, number)
+        user = self.user(username)
+        if made != "made" or user is None:
+            raise Refused(
+                f"MLflow has a user {username!r} by now, or one whose name the database takes for it"
+            )
+        return user
 
     def link(self, wanted: Identity, replaces: Identity | None) -> None:
         """Binds an identity to a user name, in place of another one and its sessions where there is one.

@@ -46,6 +46,9 @@ def add(commands: Any) -> None:
         help="the user is an administrator, and whoever has the subject is to be one",
     )
     link.add_argument(
+        "--make", action="store_true", help="make the MLflow user where there is none, as a login would"
+    )
+    link.add_argument(
         "--replace",
         action="store_true",
         help="take the user from the subject that has it, and end the sessions",

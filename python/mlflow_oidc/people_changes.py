@@ -24,38 +24,21 @@ def link(options: argparse.Namespace, place: Place) -> int:
             "(mlflow-oidc doctor says what is wrong with the settings)"
         )
     for name in (options.user, options.subject, issuer):
-        if not name or not tables.fits(name):
+        # The server counts a subject in bytes, the tables count characters.
+        if not name or len(name.encode()) > tables.NAME_LIMIT or not tables.fits(name):
             return misused(f"a user, a subject and an issuer have 1 to {tables.NAME_LIMIT} characters")
-    with opened(place, writes=True) as people:
-        user = people.user(options.user)
-        if user is None:
-            raise Refused(
-                f"there is no MLflow user {options.user!r}; a first login makes one for who has none"
-            )
-        protected = user.is_admin or user.username == place.administrator
-        if protected and not options.administrator:
-            raise Refused(
-                f"{user.username!r} is an administrator of MLflow; say --administrator if the subject "
-                f"{options.subject!r} is to be one"
-            )
-        old = people.bound_to(user.username)
-        of_subject = people.of_subject(options.subject, issuer)
-        if old is not None and of_subject == [old] and is_valid(old, user):
-            print(printable(f"{user.username} is bound to the subject {old.subject} already"))
+    with opened(place) as people:
+        user = _to_be_linked(people, place, options)
+        old = people.bound_to(options.user)
+        if _is_bound(people, user, old, issuer, options):
+            print(printable(f"{options.user} is bound to the subject {options.subject} already"))
             return DONE
-        others = [other.username for other in of_subject if other.username != user.username]
-        if others:
-            raise Refused(f"the subject {options.subject!r} is bound to {others[0]!r}; unlink that first")
-        if old is not None and not options.replace:
-            raise Refused(
-                f"{user.username!r} is bound to the subject {old.subject!r} of {old.issuer}; "
-                "--replace takes it from there, and ends the sessions"
-            )
-        wanted = Identity(issuer, options.subject, user.username, user.id, None, 0, user.is_ours)
-        people.link(wanted, old)
+    with opened(place, writes=True) as people:
+        user = user or people.make(options.user)
+        people.link(Identity(issuer, options.subject, user.username, user.id, None, 0, user.is_ours), old)
     print(printable(f"Linked {user.username} to the subject {options.subject} of {issuer}."))
     print("Whoever signs in as that subject has this account and all its grants.")
-    if protected and not user.is_ours:
+    if options.administrator and not user.is_ours:
         told = names(read["admin_groups"]) if read and read["admin_groups"] else "the admin group"
         print(
             printable(
@@ -65,6 +48,40 @@ def link(options: argparse.Namespace, place: Place) -> int:
     if read and issuer != read["issuer"]:
         print(printable(f"Note: the server here believes {read['issuer']} alone."))
     return DONE
+
+
+def _to_be_linked(people: People, place: Place, options: argparse.Namespace) -> User | None:
+    """``None`` for one who is still to be made."""
+    user = people.user(options.user)
+    if user is None and not options.make:
+        raise Refused(f"there is no MLflow user {options.user!r}; --make makes one, as a first login would")
+    protected = options.user == place.administrator or (user is not None and user.is_admin)
+    if protected is not options.administrator:
+        raise Refused(
+            f"{options.user!r} is no administrator of MLflow; leave --administrator out"
+            if options.administrator
+            else f"{options.user!r} is an administrator of MLflow; say --administrator if the subject "
+            f"{options.subject!r} is to be one"
+        )
+    return user
+
+
+def _is_bound(
+    people: People, user: User | None, old: Identity | None, issuer: str, options: argparse.Namespace
+) -> bool:
+    """Whether nothing is left to do; ``Refused`` where somebody else has the user or the subject."""
+    of_subject = people.of_subject(options.subject, issuer)
+    if old is not None and of_subject == [old] and is_valid(old, user):
+        return True
+    others = [other.username for other in of_subject if other.username != options.user]
+    if others:
+        raise Refused(f"the subject {options.subject!r} is bound to {others[0]!r}; unlink that first")
+    if old is not None and not options.replace:
+        raise Refused(
+            f"{options.user!r} is bound to the subject {old.subject!r} of {old.issuer}; "
+            "--replace takes it from there, and ends the sessions"
+        )
+    return False
 
 
 def unlink(options: argparse.Namespace, place: Place) -> int:
@@ -94,8 +111,8 @@ def _consequence(identity: Identity, user: User | None, by_rule: bool) -> str:
         return f"{begin}; MLflow has no such user (any more)."
     if user.is_ours or (by_rule and not user.is_admin):
         return (
-            f"{begin}; the account keeps its grants, and the next subject that the provider calls {name} gets "
-            "it with all of them: be it a new one of the same person, be it somebody else."
+            f"{begin}; the account keeps its grants, and the next subject that the provider calls {name} "
+            "gets it with all of them: be it a new one of the same person, be it somebody else."
         )
     return (
         f"{begin}; the account keeps its grants and password, and no login gets it until it is linked again."

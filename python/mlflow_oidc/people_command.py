@@ -185,7 +185,7 @@ def _told(told: dict[str, Any], read: dict[str, Any] | None) -> Iterator[str]:
     come_in = {
         None: "-",
         True: "yes",
-        False: f"no: not in {names((read or {}).get('user_groups') or [])}",
+        False: f"no: not in {names((read or {}).get('user_groups') or [])}, as far as is known",
     }
     account = {
         "local": "local: bound to no identity",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -16,10 +17,11 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from mlflow_oidc import _native, tables
-from mlflow_oidc.asking import Unanswered
+from mlflow_oidc.asking import Database, Unanswered
 from mlflow_oidc.doctor import Patient
 from mlflow_oidc.people import People, Refused
 from mlflow_oidc.read_only import plain_file
+from mlflow_oidc.store import Store
 
 # Seconds that a locked SQLite file is waited for.
 _PATIENCE = 15
@@ -61,29 +63,17 @@ class Place:
 
     def read(self, *groups: list[str] | None) -> tuple[dict[str, Any] | None, list[dict[str, Any] | None]]:
         """Our settings, and what they make of these lists of groups; ``None`` while they have a fault."""
+        hook, ini_path = self.patient.hook, self.patient.ini_path
+        pairs = [] if isinstance(hook, str) else hook._section(ini_path)
         kind = self.url.get_backend_name()
-        usable = plain_file(_Kind(self.url)) is not None or (
-            not isinstance(self.patient.hook, str) and self.patient.hook.is_of_a_server(kind)
-        )
-        pairs = (
-            self.patient.hook._section(self.patient.ini_path)
-            if not isinstance(self.patient.hook, str)
-            else []
-        )
+        usable = kind != "sqlite" or _file(self.url) is not None
         answer = json.loads(_native.read_settings(pairs, usable, kind, list(groups)))
         return answer["settings"]["read"], answer["judged"] or [None] * len(groups)
 
 
-class _Kind:
-    """As much of an engine as `plain_file` asks for."""
-
-    def __init__(self, url: URL) -> None:
-        self.url = url
-        self.dialect = self
-
-    @property
-    def name(self) -> str:
-        return str(self.url.get_backend_name())
+def _file(url: URL) -> str | None:
+    """The absolute path of an SQLite file; ``None`` where the database is anything else."""
+    return plain_file(SimpleNamespace(url=url, dialect=SimpleNamespace(name=url.get_backend_name())))
 
 
 @contextmanager
@@ -108,7 +98,7 @@ def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
 
 def _open(place: Place, writes: bool) -> People:
     url = place.url
-    path = plain_file(_Kind(url))
+    path = _file(url)
     if path is None:
         engine = sqlalchemy.create_engine(url, poolclass=NullPool)
         there = sqlalchemy.inspect(engine)
@@ -116,7 +106,7 @@ def _open(place: Place, writes: bool) -> People:
         if there.has_table(tables.sessions.name) and there.has_table(tables.identities.name):
             return People(engine, engine)
         if writes:
-            tables.metadata.create_all(engine)
+            Store(Database(engine)).prepare()
         return People(engine, engine if writes else _empty())
     if not Path(path).is_file():
         raise Refused(f"there is no file {path}; a relative database_uri counts from the server's folder")

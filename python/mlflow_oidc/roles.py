@@ -71,7 +71,7 @@ def missing(engine: Any, version: str) -> str | None:
     if all(number.isdigit() for number in numbers[:2]) and tuple(map(int, numbers[:2])) < SINCE[:2]:
         return (
             f"MLflow {version} has no roles, 3.12.0 is the first that has them. Groups decide who gets in "
-            "and who is an administrator; others have default_permission and what MLflow's administrator gives them"
+            "and who is an administrator; others have default_permission and what an administrator gives"
         )
     inspector = sqlalchemy.inspect(engine)
     for table in (_ROLES, _GRANTS, _ASSIGNED):
@@ -87,10 +87,10 @@ def missing(engine: Any, version: str) -> str | None:
 
 
 class Roles:
-    """Reads and writes. Errors are those of ``asking.Database``."""
+    """Reads and writes. Raises ``TimeoutError`` and ``Unanswered`` as ``Database`` does."""
 
     def __init__(self, database: Database) -> None:
-        """Takes MLflow's database."""
+        """Takes the way to MLflow's database."""
         self._database = database
         path = plain_file(database.engine)
         # It never waits, and costs a tenth of a session of SQLAlchemy's.
@@ -135,8 +135,8 @@ class Roles:
             .join(_ASSIGNED, _ASSIGNED.c.role_id == _ROLES.c.id)
             .where(_ASSIGNED.c.user_id == user_id)
         )
-        ask = self._database.run if waits else self._database.now
-        return _found(ask(lambda c: c.execute(query).all()), prefix)
+        ask = self._database.run if waits or self._impatient is not None else self._database.now
+        return _found(ask(lambda connection: connection.execute(query).all()), prefix)
 
     def assigned(self, prefix: str) -> list[tuple[int, str, str]]:
         """Who has a role whose name begins with ``prefix``: number of the user, workspace, name."""
@@ -158,8 +158,8 @@ class Roles:
     def change(self, changes: Iterable[Change]) -> bool:
         """Makes all changes in one transaction, or none.
 
-        Returns ``False`` when a role is not there that somebody should have; all else is done then. Each change
-        says what is to be, so that whoever comes second finds nothing to do.
+        Returns ``False`` when a role is not there that somebody should have; all else is done then. Each
+        change says what is to be, so that whoever comes second finds nothing to do.
         """
         changes = list(changes)
         for _ in range(_RACES):
@@ -268,6 +268,6 @@ def _assign(connection: Any, number: int, user: int) -> None:
     mine = (_ASSIGNED.c.role_id == number, _ASSIGNED.c.user_id == user)
     if connection.execute(sqlalchemy.select(_ASSIGNED.c.id).where(*mine)).first() is not None:
         return
-    # Of a user who is there: one who was removed meanwhile must leave nothing that the next of that number gets.
+    # Of a user who is there: one who was removed must leave nothing that the next of that number gets.
     source = sqlalchemy.select(_USERS.c.id, sqlalchemy.literal(number)).where(_USERS.c.id == user)
     connection.execute(sqlalchemy.insert(_ASSIGNED).from_select(["user_id", "role_id"], source))

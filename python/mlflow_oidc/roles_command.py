@@ -9,7 +9,7 @@ import sys
 from typing import Any, NamedTuple
 
 from mlflow_oidc import _native
-from mlflow_oidc.asking import Database
+from mlflow_oidc.asking import Database, Unanswered
 from mlflow_oidc.doctor import Patient, _printable
 from mlflow_oidc.people import People, Refused
 from mlflow_oidc.people_database import Place, opened
@@ -73,8 +73,11 @@ def run(options: argparse.Namespace) -> int:
         with opened(Place(Patient())) as people:
             return _plan(people, options) if options.what == "plan" else _apply(people, options)
     except Refused as fault:
-        print(f"mlflow-oidc roles {options.what}: {_printable(str(fault))}", file=sys.stderr)
-        return REFUSED
+        told = str(fault)
+    except Unanswered as fault:
+        told = f"the database gave no answer: {fault.for_the_log}"
+    print(f"mlflow-oidc roles {options.what}: {_printable(told)}", file=sys.stderr)
+    return REFUSED
 
 
 def look(place: Place, people: People) -> Plan:

@@ -16,7 +16,7 @@ pub type KeptRow = (String, String, String, Vec<(String, String, String)>);
 
 impl PythonRoles {
     pub fn new(roles: Py<PyAny>) -> Self {
-        Self(Adapter::new(roles, "MLflow's database of roles"))
+        Self(Adapter::new(roles, "MLflow's tables of roles"))
     }
 }
 

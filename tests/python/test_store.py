@@ -39,11 +39,11 @@ def test_an_identity_is_read_back_as_it_was_bound(opener: Opener, number: int) -
     known = {"user_id": number, "told_at": 1_800_000_000 + number, "made_here": number % 2 == 0}
     row = identity("https://idp.example", "subject", "user", groups=GROUPS[number], **known)
     assert store.bind(row) == row
-    for waits in (True, False):
-        assert at_once(lambda: store.identity("https://idp.example", "subject", waits)) == row
-        assert at_once(lambda: store.identity_of_user("user", waits)) == row
-    other = opener.open()
-    assert at_once(lambda: other.identity("https://idp.example", "subject", False)) == row
+    for each in (store, opener.open()):
+        assert each.identity("https://idp.example", "subject") == row
+        assert each.identity_of_user("user") == row
+        assert at_once(each.identity, "https://idp.example", "subject") == row
+        assert at_once(each.identity_of_user, "user") == row
 
 
 def test_ten_thousand_groups_and_the_longest_tokens_are_read_back(opener: Opener) -> None:
@@ -183,15 +183,16 @@ def test_a_session_is_added_read_and_removed_once(opener: Opener) -> None:
     row = session(1, 100, 200, sid="sid", id="sealed", refresh="sealed too")
     store.add_session(row)
     other = opener.open()
-    for waits in (True, False):
-        assert at_once(lambda: other.session(row[0], waits)) == (row, alice)
+    for each in (store, other):
+        assert each.session(row[0]) == (row, alice)
+        assert at_once(each.session, row[0]) == (row, alice)
     assert store.session(bytes([2] * 32)) is None
     assert store.remove_session(bytes([2] * 32)) is None
     assert store.remove_session(row[0]) == row
     assert store.remove_session(row[0]) is None
-    for waits in (True, False):
-        assert at_once(lambda: store.session(row[0], waits)) is None
-        assert at_once(lambda: other.session(row[0], waits)) is None, "not the row that was read before"
+    for each in (store, other):
+        assert each.session(row[0]) is None
+        assert at_once(each.session, row[0]) is None, "not the row that was read before"
 
 
 def test_what_the_provider_said_of_a_session_is_noted_and_nothing_else(opener: Opener) -> None:
@@ -302,7 +303,7 @@ def test_many_sessions_at_once_are_all_there(opener: Opener) -> None:
         store.add_session(session(number, 100 + number, 200 + number))
 
     assert opener.together(16, add) == [None] * 16
-    assert all(at_once(lambda: store.session(bytes([name] * 32), False)) is not None for name in range(16))
+    assert all(at_once(store.session, bytes([name] * 32)) is not None for name in range(16))
     assert all(store.session(bytes([name] * 32)) is None for name in range(100, 130))
 
 

@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -58,14 +59,10 @@ class DatabaseServer(ABC):
         """Starts it and waits until it answers."""
         self._process = self._spawn(self._command())
         deadline = time.monotonic() + 60
-        while True:
-            try:
-                self._administer([])
-                return
-            except (psycopg2.Error, pymysql.MySQLError) as fault:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise AssertionError(f"{self.kind} did not start: {self._told()}") from fault
-                time.sleep(0.05)
+        while not self._answers():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise AssertionError(f"{self.kind} did not start: {self._told()}")
+            time.sleep(0.05)
 
     def stop(self, sign: int = signal.SIGINT) -> None:
         """Ends it; connections are broken."""
@@ -133,6 +130,19 @@ class DatabaseServer(ABC):
         found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [int(pid) for pid in found]
 
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(self._socket) != 0:
+                return False
+        try:
+            self._administer([])
+        except (psycopg2.Error, pymysql.MySQLError):
+            return False
+        return True
+
+    @property
+    @abstractmethod
+    def _socket(self) -> str: ...
     @abstractmethod
     def _find(self) -> dict[str, str]: ...
     @abstractmethod
@@ -176,6 +186,10 @@ class PostgreSQL(DatabaseServer):
         finally:
             connection.close()
 
+    @property
+    def _socket(self) -> str:
+        return f"{self.folder}/.s.PGSQL.5432"
+
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg2://{USER}:{PASSWORD}@/{name}?host={quote(str(self.folder), safe='')}"
 
@@ -202,6 +216,9 @@ class MariaDB(DatabaseServer):
         super().stop(sign)
 
     def _administer(self, statements: list[str]) -> None:
+        if not Path(self._socket).exists():
+            # PyMySQL would leave a socket of its own open.
+            raise pymysql.OperationalError("the server does not listen yet")
         connection = pymysql.connect(unix_socket=self._socket, user="root", connect_timeout=10)
         account = f"{USER}@localhost"
         grants = f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{PASSWORD}'"
@@ -217,8 +234,8 @@ class MariaDB(DatabaseServer):
         return f"{self.folder}/socket"
 
     def _url(self, name: str) -> str:
-        socket = quote(self._socket, safe="")
-        return f"mysql+pymysql://{USER}:{PASSWORD}@localhost/{name}?unix_socket={socket}"
+        path = quote(self._socket, safe="")
+        return f"mysql+pymysql://{USER}:{PASSWORD}@localhost/{name}?unix_socket={path}"
 
 
 KINDS = {server.kind: server for server in (PostgreSQL, MariaDB)}

@@ -38,6 +38,7 @@ class MlflowServer:
         arguments: list[str] | None = None,
         more: list[str] | None = None,
         oidc_section: Mapping[str, str] | None = None,
+        roles_section: str = "",
         function: str = FUNCTION,
         prefix: str = "",
         host: str = "127.0.0.1",
@@ -61,6 +62,8 @@ class MlflowServer:
         self._arguments = arguments
         self._more = list(more or [])
         self._oidc_section = dict(oidc_section or {})
+        # The lines of `[oidc:roles]`, which a test may change before a restart.
+        self.roles_section = roles_section
         self._function = function
         self._fresh = fresh
         self._database_uri, self._backend_store_uri = database_uri, backend_store_uri
@@ -81,7 +84,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section, self._database_uri)
+        write_ini(self.folder, self._function, self._oidc_section, self._database_uri, self.roles_section)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -91,7 +94,7 @@ class MlflowServer:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -254,7 +257,7 @@ class MlflowServer:
         arguments += ["--backend-store-uri", self._backend_store_uri]
         return arguments + ["--artifacts-destination", str(self.folder / "artifacts")]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Made from nothing, so that no variable, proxy or netrc of the machine decides a test."""
         return {
             **venvs.environment(self.version, self.folder),
@@ -271,11 +274,13 @@ def write_ini(
     function: str = FUNCTION,
     oidc_section: Mapping[str, str] | None = None,
     database_uri: str = "sqlite:///basic_auth.db",
+    roles_section: str = "",
 ) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
         "[mlflow]",
         "default_permission = READ",
+        # MLflow reads the file with interpolation.
         f"database_uri = {database_uri.replace('%', '%%')}",
         f"admin_username = {ADMIN[0]}",
         f"admin_password = {ADMIN[1]}",
@@ -283,6 +288,8 @@ def write_ini(
     ]
     if oidc_section:
         lines += ["", "[oidc]", *(f"{key} = {value}" for key, value in oidc_section.items())]
+    if roles_section:
+        lines += ["", "[oidc:roles]", roles_section]
     path = folder / "basic_auth.ini"
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -104,12 +104,12 @@ class Opener:
             engine.dispose()
 
 
-def at_once(ask: Callable[[], T]) -> T:
-    """What somebody is told who may not wait, and comes again when it is not at once: as MLflow's client does."""
+def at_once(ask: Callable[..., T], *arguments: Any) -> T:
+    """What somebody is told who may not wait, and who comes again where it is not at once, as clients do."""
     deadline = time.monotonic() + 10
     while True:
         try:
-            return ask()
+            return ask(*arguments, False)
         except TimeoutError:
             if time.monotonic() > deadline:
                 raise
