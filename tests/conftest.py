@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from support import behind, venvs
+from support import behind, databases, venvs
 from support.behind import Behind
 from support.browser import Browser
 from support.engines import Engines
@@ -30,6 +30,13 @@ def only_loopback() -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def databases_end() -> Iterator[None]:
+    """Whoever needs a PostgreSQL or a MariaDB starts it; it runs until the end."""
+    yield
+    databases.end()
 
 
 @pytest.fixture(scope="session")

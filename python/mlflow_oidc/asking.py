@@ -22,8 +22,9 @@ _PATIENCE = 15.0
 _PAUSE = 0.02
 # Seconds that the event loop waits for an answer. One over a socket takes 0.2 to 2 ms.
 _ON_THE_LOOP = 0.05
-# Seconds after which a connection that nobody used is made anew: a firewall may have forgotten it.
-_IDLE = 60.0
+# Seconds after which a connection that nobody used is made anew: a firewall may have forgotten it, those of
+# the clouds after 240 and more.
+_IDLE = 200.0
 # Seconds after which a thread without an answer is given up, when others have had answers meanwhile.
 _STUCK = 5.0
 

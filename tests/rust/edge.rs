@@ -3,8 +3,6 @@
 
 #[path = "edge/background.rs"]
 mod background;
-#[path = "edge/conformance.rs"]
-mod conformance;
 #[path = "edge/files.rs"]
 mod files;
 #[path = "edge/http.rs"]

@@ -1,8 +1,7 @@
 """PostgreSQL and MariaDB of Debian, started for the tests on a Unix socket of their own and never on TCP.
 
-The system's own services are not touched. Both refuse to run as root, so that they run as the users that their
-packages have made; for anybody else they run as that person.
-"""
+The system's own services are not touched. Both refuse to run as root, so that they run as the users that
+their packages have made; for anybody else they run as that person."""
 
 from __future__ import annotations
 
@@ -10,8 +9,10 @@ import contextlib
 import itertools
 import os
 import pwd
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -24,10 +25,14 @@ from urllib.parse import quote
 import psycopg2
 import pymysql
 import pytest
+import sqlalchemy
+
+from support import venvs
 
 USER = "mlflow"
 # Never to be seen in a log or on a page.
 PASSWORD = "database-password-of-the-tests"
+DOCUMENTED = venvs.REPOSITORY / "docs" / "databases.md"
 _numbers = itertools.count(1)
 
 
@@ -41,7 +46,8 @@ class DatabaseServer(ABC):
 
     def __init__(self) -> None:
         self._programs = self._find()
-        # Short, because the path of a socket may have 107 bytes; not below pytest's folder, which is root's alone.
+        # Short, because the path of a socket may have 107 bytes; not below pytest's folder, which is root's
+        # alone.
         self.folder = Path(tempfile.mkdtemp(prefix=f"oidc-{self.kind}-"))
         self.log = self.folder / "log"
         if os.geteuid() == 0:
@@ -58,14 +64,10 @@ class DatabaseServer(ABC):
         """Starts it and waits until it answers."""
         self._process = self._spawn(self._command())
         deadline = time.monotonic() + 60
-        while True:
-            try:
-                self._administer([])
-                return
-            except (psycopg2.Error, pymysql.MySQLError) as fault:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise AssertionError(f"{self.kind} did not start: {self._told()}") from fault
-                time.sleep(0.05)
+        while not self._answers():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise AssertionError(f"{self.kind} did not start: {self._told()}")
+            time.sleep(0.05)
 
     def stop(self, sign: int = signal.SIGINT) -> None:
         """Ends it; connections are broken."""
@@ -133,6 +135,19 @@ class DatabaseServer(ABC):
         found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [int(pid) for pid in found]
 
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(self._socket) != 0:
+                return False
+        try:
+            self._administer([])
+        except (psycopg2.Error, pymysql.MySQLError):
+            return False
+        return True
+
+    @property
+    @abstractmethod
+    def _socket(self) -> str: ...
     @abstractmethod
     def _find(self) -> dict[str, str]: ...
     @abstractmethod
@@ -175,6 +190,10 @@ class PostgreSQL(DatabaseServer):
                 connection.cursor().execute(statement)
         finally:
             connection.close()
+
+    @property
+    def _socket(self) -> str:
+        return f"{self.folder}/.s.PGSQL.5432"
 
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg2://{USER}:{PASSWORD}@/{name}?host={quote(str(self.folder), safe='')}"
@@ -220,8 +239,45 @@ class MariaDB(DatabaseServer):
         return f"{self.folder}/socket"
 
     def _url(self, name: str) -> str:
-        socket = quote(self._socket, safe="")
-        return f"mysql+pymysql://{USER}:{PASSWORD}@localhost/{name}?unix_socket={socket}"
+        path = quote(self._socket, safe="")
+        return f"mysql+pymysql://{USER}:{PASSWORD}@localhost/{name}?unix_socket={path}"
+
+
+def prepared(kind: str, version: str, folder: Path) -> str:
+    """The address of a fresh database with MLflow's own tables, made as `docs/databases.md` says."""
+    url = running(kind).fresh()
+    if kind == "mariadb":
+        first, second = re.findall(r"```sql\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL)
+        execute(url, first if version.startswith("3.") else first + second)
+    done = subprocess.run(
+        [str(venvs.program(version, "python")), "-m", "mlflow.server.auth", "db", "upgrade", "--url", url],
+        env={**venvs.environment(version, folder), "MLFLOW_FLASK_SERVER_SECRET_KEY": "0123456789abcdef"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return url
+
+
+def execute(url: str, statements: str) -> None:
+    """Statements that end with semicolons, by hand."""
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        for statement in filter(str.strip, statements.split(";")):
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
+
+
+def rows(url: str, query: str, **values: Any) -> list[tuple[Any, ...]]:
+    """What a query finds, asked from outside the server."""
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(sqlalchemy.text(query), values)]
+    engine.dispose()
+    return found
 
 
 KINDS = {server.kind: server for server in (PostgreSQL, MariaDB)}

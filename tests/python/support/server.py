@@ -22,6 +22,7 @@ ADMIN = ("admin", "admin-password-1234567")
 SESSION_SECRET = "session-secret-of-the-tests-0123456789abcdef"
 # Where people find the servers that stand behind a pretended TLS proxy.
 PUBLIC = "https://mlflow.example"
+SQLITE = "sqlite:///basic_auth.db"
 FUNCTION = "auth.oidc_auth:authenticate_request"
 
 
@@ -44,7 +45,7 @@ class MlflowServer:
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
         port: int | None = None,
-        database_uri: str = "sqlite:///basic_auth.db",
+        database: str = SQLITE,
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
         self.port = port or ports.free(host)
@@ -61,8 +62,8 @@ class MlflowServer:
         self._more = list(more or [])
         self._oidc_section = dict(oidc_section or {})
         self._function = function
-        self._database_uri = database_uri
         self._fresh = fresh
+        self._database = database
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -80,7 +81,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section, self._database_uri)
+        write_ini(self.folder, self._function, self._oidc_section, self._database)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -263,14 +264,14 @@ def write_ini(
     folder: Path,
     function: str = FUNCTION,
     oidc_section: Mapping[str, str] | None = None,
-    database_uri: str = "sqlite:///basic_auth.db",
+    database: str = SQLITE,
 ) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
         "[mlflow]",
         "default_permission = READ",
-        # MLflow reads the file with interpolation.
-        f"database_uri = {database_uri.replace('%', '%%')}",
+        # A '%' is written twice: MLflow's parser interpolates.
+        f"database_uri = {database.replace('%', '%%')}",
         f"admin_username = {ADMIN[0]}",
         f"admin_password = {ADMIN[1]}",
         f"authorization_function = {function}",

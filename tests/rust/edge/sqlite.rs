@@ -1,46 +1,38 @@
-//! The SQLite store: the conformance suite, and what is SQLite's own: files and locks.
+//! What is SQLite's own in the store in a file: the file and its locks. What every store must do is in
+//! `tests/python/test_store.py`.
 
-use crate::conformance::{Opener, conformance, identity, session};
 use crate::files::Folder;
 use mlflow_oidc::edge::store::sqlite::SqliteStore;
-use mlflow_oidc::ports::{Bound, Patience, SessionRow, Store, StoreFault};
+use mlflow_oidc::ports::{Bound, IdentityRow, Patience, SessionRow, Store, StoreFault};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-struct File(Folder);
-
-impl Opener for File {
-    fn open(&self) -> Box<dyn Store> {
-        Box::new(SqliteStore::new(self.0.path("store")))
+fn identity(issuer: &str, subject: &str, username: &str) -> IdentityRow {
+    IdentityRow {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+        username: username.to_owned(),
+        groups: Some(vec!["MLFLOW".to_owned()]),
+        user_id: 0,
+        told_at: 0,
+        made_here: true,
     }
 }
 
-fn file(name: &str) -> File {
-    File(Folder::new(name))
-}
-
-conformance! { file;
-    tables_are_made_by_whoever_comes_first_and_by_many_at_once
-    an_identity_is_read_back_as_it_was_bound
-    nobody_is_found_by_half_of_the_name
-    a_subject_is_bound_once
-    a_name_belongs_to_one_subject
-    a_race_for_one_name_has_one_winner
-    a_race_of_one_subject_has_one_row_and_no_loser
-    what_may_change_is_noted_and_the_name_is_not
-    an_older_statement_is_not_noted_over_a_newer_one
-    a_session_is_added_read_and_removed_once
-    a_session_is_removed_by_one_of_many
-    what_the_provider_said_of_a_session_is_noted_and_nothing_else
-    one_of_many_may_ask_the_provider_about_a_session
-    the_provider_ends_sessions_by_its_own_names
-    a_session_of_nobody_is_none
-    one_name_is_one_session
-    a_new_session_sweeps_out_those_that_have_expired
-    many_sessions_at_once_are_all_there
-    whatever_is_written_in_a_name_stays_a_name
+fn session(name: u8, created_at: i64, expires_at: i64) -> SessionRow {
+    SessionRow {
+        id_hash: [name; 32],
+        issuer: "i".to_owned(),
+        subject: "alice".to_owned(),
+        provider_sid: None,
+        created_at,
+        expires_at,
+        checked_at: created_at,
+        sealed_id_token: None,
+        sealed_refresh_token: None,
+    }
 }
 
 /// Holds the write lock of a database until it is told to let go, or the time is over.
@@ -163,34 +155,4 @@ fn a_place_that_cannot_be_written_is_a_fault_in_words() {
     let garbage = SqliteStore::new(folder.path("garbage"));
     assert!(matches!(garbage.prepare(), Err(StoreFault::Failed(_))));
     assert!(matches!(garbage.identity("i", "s", Patience::Now), Err(StoreFault::Failed(_))));
-}
-
-#[test]
-fn groups_that_cannot_be_read_count_as_not_told() {
-    let folder = Folder::new("groups");
-    let store = SqliteStore::new(folder.path("store"));
-    store.prepare().unwrap();
-    store.bind(&identity("i", "alice", "alice")).unwrap();
-    for text in ["", "MLFLOW_admin", "{}", "[1]", "[\"MLFLOW_admin\""] {
-        let connection = Connection::open(folder.path("store")).unwrap();
-        connection.execute("UPDATE oidc_identities SET groups = ?1", [text]).unwrap();
-        let row = store.identity("i", "alice", Patience::Wait).unwrap().unwrap();
-        assert_eq!(row.groups, None, "{text:?} opens no door");
-    }
-}
-
-#[test]
-fn a_file_of_an_older_version_gets_the_columns_that_it_lacks() {
-    let file = file("older");
-    let path = file.0.path("store");
-    let older = "CREATE TABLE oidc_sessions (id_hash BLOB NOT NULL PRIMARY KEY, issuer TEXT NOT NULL, subject TEXT NOT NULL,
-        provider_sid TEXT, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, sealed_id_token TEXT) WITHOUT ROWID;
-        INSERT INTO oidc_sessions VALUES (zeroblob(32), 'i', 'alice', NULL, 100, 200, NULL)";
-    Connection::open(path).unwrap().execute_batch(older).unwrap();
-    let store = file.open();
-    store.prepare().unwrap();
-    store.prepare().unwrap();
-    let Bound::Row(alice) = store.bind(&identity("i", "alice", "alice")).unwrap() else { panic!() };
-    let row = SessionRow { checked_at: 0, ..session(0, 100, 200) };
-    assert_eq!(store.session(&[0; 32], Patience::Wait).unwrap(), Some((row, alice)));
 }
