@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -24,10 +25,14 @@ from urllib.parse import quote
 import psycopg2
 import pymysql
 import pytest
+import sqlalchemy
+
+from support import venvs
 
 USER = "mlflow"
 # Never to be seen in a log or on a page.
 PASSWORD = "database-password-of-the-tests"
+DOCUMENTED = venvs.REPOSITORY / "docs" / "databases.md"
 _numbers = itertools.count(1)
 
 
@@ -236,6 +241,43 @@ class MariaDB(DatabaseServer):
     def _url(self, name: str) -> str:
         path = quote(self._socket, safe="")
         return f"mysql+pymysql://{USER}:{PASSWORD}@localhost/{name}?unix_socket={path}"
+
+
+def prepared(kind: str, version: str, folder: Path) -> str:
+    """The address of a fresh database with MLflow's own tables, made as `docs/databases.md` says."""
+    url = running(kind).fresh()
+    if kind == "mariadb":
+        first, second = re.findall(r"```sql\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL)
+        execute(url, first if version.startswith("3.") else first + second)
+    done = subprocess.run(
+        [str(venvs.program(version, "python")), "-m", "mlflow.server.auth", "db", "upgrade", "--url", url],
+        env={**venvs.environment(version, folder), "MLFLOW_FLASK_SERVER_SECRET_KEY": "0123456789abcdef"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return url
+
+
+def execute(url: str, statements: str) -> None:
+    """Statements that end with semicolons, by hand."""
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        for statement in filter(str.strip, statements.split(";")):
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
+
+
+def rows(url: str, query: str, **values: Any) -> list[tuple[Any, ...]]:
+    """What a query finds, asked from outside the server."""
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(sqlalchemy.text(query), values)]
+    engine.dispose()
+    return found
 
 
 KINDS = {server.kind: server for server in (PostgreSQL, MariaDB)}
