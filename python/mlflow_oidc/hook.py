@@ -190,7 +190,8 @@ def _database(engine: Any) -> tuple[str | None, str]:
     """The absolute path of an SQLite file, and what kind of database it is (without its address).
 
     One that is neither a file nor a server's, which SQLAlchemy calls SQLite as well, has a kind of more
-    words."""
+    words.
+    """
     from mlflow_oidc.read_only import plain_file
 
     path = plain_file(engine)

@@ -1,7 +1,8 @@
 """PostgreSQL and MariaDB of Debian, started for the tests on a Unix socket of their own and never on TCP.
 
 The system's own services are not touched. Both refuse to run as root, so that they run as the users that
-their packages have made; for anybody else they run as that person."""
+their packages have made; for anybody else they run as that person.
+"""
 
 from __future__ import annotations
 
@@ -247,9 +248,21 @@ def prepared(kind: str, version: str, folder: Path) -> str:
     """The address of a fresh database with MLflow's own tables, made as `docs/databases.md` says."""
     url = running(kind).fresh()
     if kind == "mariadb":
-        first, second = re.findall(r"```sql\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL)
-        execute(url, first if version.startswith("3.") else first + second)
-    done = subprocess.run(
+        make_ready(url, version)
+    done = upgrade(url, version, folder)
+    assert done.returncode == 0, done.stderr
+    return url
+
+
+def make_ready(url: str, version: str) -> None:
+    """The tables that MLflow cannot make on MySQL, by the words of the document."""
+    first, second = re.findall(r"```sql\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL)
+    execute(url, first if version.startswith("3.") else first + second)
+
+
+def upgrade(url: str, version: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """MLflow's own migration, by its own command."""
+    return subprocess.run(
         [str(venvs.program(version, "python")), "-m", "mlflow.server.auth", "db", "upgrade", "--url", url],
         env={**venvs.environment(version, folder), "MLFLOW_FLASK_SERVER_SECRET_KEY": "0123456789abcdef"},
         stdin=subprocess.DEVNULL,
@@ -258,8 +271,6 @@ def prepared(kind: str, version: str, folder: Path) -> str:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return url
 
 
 def execute(url: str, statements: str) -> None:
