@@ -17,6 +17,9 @@ from support import databases
 from support.databases import DatabaseServer
 from support.stores import at_once
 
+# A socket that PyMySQL could not connect is left to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 KINDS = list(databases.KINDS)
 
 

@@ -93,6 +93,9 @@ class DatabaseServer(ABC):
         pids = [self.pid, *self._children()]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        # The last of its threads stands still a moment later.
+        while not all(_stands_still(pid) for pid in pids):
+            time.sleep(0.01)
         try:
             yield
         finally:
@@ -318,6 +321,15 @@ def _programs(server: DatabaseServer, names: list[str]) -> dict[str, str]:
             pytest.fail(told)
         pytest.skip(told)
     return programs
+
+
+def _stands_still(pid: int) -> bool:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+    except OSError:
+        # It has ended.
+        return True
 
 
 def _has_account(name: str) -> bool:
