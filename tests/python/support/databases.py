@@ -203,6 +203,43 @@ class PostgreSQL(DatabaseServer):
         return f"postgresql+psycopg2://{USER}:{PASSWORD}@/{name}?host={quote(str(self.folder), safe='')}"
 
 
+class Replica(PostgreSQL):
+    """A second PostgreSQL that has what the first one has, and has it later."""
+
+    kind = "replica"
+
+    def __init__(self, primary: PostgreSQL, late: float) -> None:
+        """Copies the primary as it is now; from then on each commit arrives `late` seconds late."""
+        self._primary, self._late = primary, late
+        super().__init__()
+
+    def _find(self) -> dict[str, str]:
+        return _programs(self, ["pg_basebackup", "postgres"])
+
+    def _begin(self) -> None:
+        where = f"host={self._primary.folder} user={USER} password={PASSWORD}"
+        command = [
+            self._programs["pg_basebackup"],
+            "-d",
+            where,
+            "-D",
+            "data",
+            "-R",
+            "-c",
+            "fast",
+            "--no-sync",
+        ]
+        self._run(command)
+        (self.folder / "data").chmod(0o700)
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), f"--recovery_min_apply_delay={self._late}s"]
+
+    def url_of(self, url: str) -> str:
+        """Where the database of an address of the primary's is read from."""
+        return self._url(url.partition("@/")[2].partition("?")[0])
+
+
 class MariaDB(DatabaseServer):
     kind, package, account = "mariadb", "mariadb-server", "mysql"
 

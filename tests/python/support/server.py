@@ -46,6 +46,7 @@ class MlflowServer:
         fresh: bool = False,
         port: int | None = None,
         database: str = SQLITE,
+        replica: str | None = None,
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
         self.port = port or ports.free(host)
@@ -63,7 +64,7 @@ class MlflowServer:
         self._oidc_section = dict(oidc_section or {})
         self._function = function
         self._fresh = fresh
-        self._database = database
+        self._database, self._replica = database, replica
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,7 +82,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section, self._database)
+        write_ini(self.folder, self._function, self._oidc_section, self._database, self._replica)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -265,6 +266,7 @@ def write_ini(
     function: str = FUNCTION,
     oidc_section: Mapping[str, str] | None = None,
     database: str = SQLITE,
+    replica: str | None = None,
 ) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
@@ -276,6 +278,8 @@ def write_ini(
         f"admin_password = {ADMIN[1]}",
         f"authorization_function = {function}",
     ]
+    if replica:
+        lines.append(f"read_database_uri = {replica.replace('%', '%%')}")
     if oidc_section:
         lines += ["", "[oidc]", *(f"{key} = {value}" for key, value in oidc_section.items())]
     path = folder / "basic_auth.ini"
