@@ -26,6 +26,8 @@ _BODY_LIMIT = 128 * 1024
 logger = logging.getLogger("mlflow.oidc")
 
 _engine: Engine | None = None
+# MLflow's database, where it is one of a server.
+_server: Any = None
 _engine_lock = threading.Lock()
 
 # The request itself: each use of the proxy finds it anew, which would cost more than all the rest here.
@@ -51,6 +53,10 @@ def authenticate_request() -> Authorization | Response:
         engine = _engine or _make_engine_once()
         username = engine.recall(current.method, current.path, current.environ)
         answer = _decide(current, engine) if username is None else _allow(current, username)
+        if _server is not None and isinstance(answer, Authorization) and _get_running_loop() is not None:
+            # MLflow asks its database there next, waits without a limit with the whole event loop, and calls
+            # the user unknown (401) when it fails.
+            answer = answer if _server.answers() else _unavailable()
     except Exception:
         logger.exception("a fault in mlflow-oidc: the request was refused")
         answer = _broken()
@@ -125,6 +131,16 @@ def _broken() -> Response:
     return Response(json.dumps(body), status=500, mimetype="application/json")
 
 
+def _unavailable() -> Response:
+    body = {
+        "error_code": "TEMPORARILY_UNAVAILABLE",
+        "message": "The database of users cannot be asked now. Try again in a moment. [database_unavailable]",
+        "code": "database_unavailable",
+    }
+    headers = {"Retry-After": "1"}
+    return Response(json.dumps(body), status=503, headers=headers, mimetype="application/json")
+
+
 def _make_engine_once() -> Engine:
     global _engine
     with _engine_lock:
@@ -134,6 +150,7 @@ def _make_engine_once() -> Engine:
 
 
 def _make_engine() -> Engine:
+    global _server
     # Imported here: MLflow, if imported early, reads its configuration and makes its app, and SQLAlchemy
     # takes 100 ms where MLflow has not imported it.
     import mlflow
@@ -151,6 +168,8 @@ def _make_engine() -> Engine:
     path, kind = _database(auth.store.engine)
     database = Database(auth.store.engine)
     without_roles = roles.missing(auth.store.engine, mlflow.__version__)
+    store = Store(database) if path is None and is_of_a_server(kind) else None
+    _server = None if store is None else database
     given = Given(
         ini=_section(Path(auth.__file__).parent / "basic_auth.ini"),
         admin_username=auth.auth_config.admin_username,
@@ -161,7 +180,7 @@ def _make_engine() -> Engine:
         users=Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
         roles=None if without_roles else roles.Roles(database),
         without_roles=without_roles or "",
-        store=Store(database) if path is None and is_of_a_server(kind) else None,
+        store=store,
     )
     engine = Engine(given, logger)
     permissions.remember(auth, mlflow.__version__, engine.permission_cache_seconds())
@@ -208,10 +227,10 @@ def is_of_a_server(kind: str) -> bool:
 
 def _after_fork() -> None:
     # A child has the parent's memory but not its threads, and must not touch its SQLite connections.
-    global _engine, _engine_lock
+    global _engine, _engine_lock, _server
     if _engine is not None:
         _engine.abandon()
-    _engine = None
+    _engine = _server = None
     _engine_lock = threading.Lock()
 
 

@@ -107,12 +107,14 @@ class Store:
         statement = (
             update(identities)
             .where(_subject(*_fitting(issuer, subject)))
-            # In this order: MySQL sets one after the other, and the groups have to see the old time.
-            .ordered_values(
-                (_I.groups, case((newer, _I.groups), else_=_groups_text(groups))),
-                (_I.told_at, case((newer, _I.told_at), else_=told_at)),
-                (_I.user_id, user_id),
-                (_I.made_here, made_here),
+            .values(
+                {
+                    # MySQL sets one after the other; after the new time the groups are judged the same.
+                    _I.groups: case((newer, _I.groups), else_=_groups_text(groups)),
+                    _I.told_at: case((newer, _I.told_at), else_=told_at),
+                    _I.user_id: user_id,
+                    _I.made_here: made_here,
+                }
             )
         )
         self._database.run(lambda connection: connection.execute(statement))

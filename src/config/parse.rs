@@ -219,6 +219,10 @@ impl<'r> Reader<'r> {
 
     fn issuer(&mut self) -> String {
         let value = self.required("issuer_url");
+        // It stands beside each subject in our tables, in an index that has no room for more.
+        if value.len() > 255 {
+            self.fault("issuer_url", "at most 255 bytes", &format!("{} bytes", value.len()));
+        }
         if !value.is_empty() {
             let _ = self.url("issuer_url");
         }
