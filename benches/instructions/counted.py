@@ -75,7 +75,7 @@ def main() -> None:
         # So long that no rows are read again while it is counted, which is thirty times slower than life.
         settings.append(("session_cache_seconds", "60"))
         database = str(Path(folder, "basic_auth.db"))
-        hook._engine = Engine(settings, "admin", database, "sqlite", Users(), logger)  # type: ignore[arg-type]
+        hook._engine = Engine(settings, "admin", database, "sqlite", Users(), "3.17.2", None, "", logger)  # type: ignore[arg-type]
         run(told["tokens"], marks, app)
         sys.stdout.flush()
         # The engine's threads hold connections to files in the folder; nobody needs them any more.

@@ -6,16 +6,19 @@ from os import PathLike
 from typing import Any, final
 
 from mlflow_oidc import store
+from mlflow_oidc.roles import Kept, Roles
 from mlflow_oidc.users import Users
 
 __all__ = [
     "Decision",
     "Engine",
     "NO_PASSWORD",
+    "ROLE_PREFIX",
     "Store",
     "__version__",
     "catalogue_markdown",
     "look",
+    "plan_roles",
     "prepare_tables",
     "read_settings",
     "settings_markdown",
@@ -25,6 +28,8 @@ __all__ = [
 __version__: str
 # The `password_hash` of accounts that a login made.
 NO_PASSWORD: str
+# What the names of our roles begin with in MLflow.
+ROLE_PREFIX: str
 
 @final
 class Decision:
@@ -57,6 +62,9 @@ class Engine:
         database: str | None,
         database_kind: str,
         users: Users,
+        mlflow_version: str,
+        roles: Roles | None,
+        without_roles: str,
         logger: Logger,
         store: store.Store | None = None,
     ) -> Engine: ...
@@ -128,6 +136,7 @@ def look(
     database_is_usable: bool,
     database_kind: str,
     static_prefix: str,
+    mlflow_version: str,
     token: str | None,
 ) -> str:
     """What ``mlflow-oidc doctor`` has to know, as JSON without any secret in it.
@@ -163,4 +172,26 @@ def prepare_tables(database: str) -> None:
     Raises:
         TimeoutError: Somebody else holds the lock.
         RuntimeError: Anything else, in the words of SQLite.
+    """
+
+def plan_roles(
+    ini: Sequence[tuple[str, str]],
+    database_is_usable: bool,
+    database_kind: str,
+    mlflow_version: str,
+    roles: Sequence[Kept],
+    assigned: Sequence[tuple[int, str, str]],
+    users: dict[int, str],
+    known: Sequence[tuple[str, int, Sequence[str] | None]],
+) -> str:
+    """What would have to change for MLflow's roles to be those of ``[oidc:roles]``, as JSON.
+
+    ``roles`` are ours as they are, ``assigned`` the number of each user who has one with its workspace and
+    name, ``users`` MLflow's users, ``known`` the user name, the number and the groups of everybody whom a
+    login has bound. ``settings`` are as in ``look``; ``changes`` is a list of objects with ``row`` (a
+    ``Change`` of ``mlflow_oidc.roles``), ``before`` and ``why``, or ``null`` while there is a fault in the
+    settings. Nobody is asked and nothing is written.
+
+    Raises:
+        RuntimeError: A fault of this program.
     """

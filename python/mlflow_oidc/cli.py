@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mlflow_oidc import people_arguments
+from mlflow_oidc import people_arguments, roles_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else f"unrecognized arguments: {' '.join(more)}"
         )
         parser.error(told)
-    command = {"demo": _demo, "doctor": _doctor, "settings": _settings, "users": _users}[options.command]
+    command = {
+        "demo": _demo,
+        "doctor": _doctor,
+        "roles": _roles,
+        "settings": _settings,
+        "users": _users,
+    }[options.command]
     try:
         return command(options)
     except BrokenPipeError:
@@ -73,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
     people_arguments.add(commands)
+    roles_arguments.add(commands)
 
     settings = commands.add_parser(
         "settings", help="print every setting with its default and one line of help"
@@ -122,6 +129,12 @@ def _users(options: argparse.Namespace) -> int:
     from mlflow_oidc import people_command
 
     return people_command.run(options)
+
+
+def _roles(options: argparse.Namespace) -> int:
+    from mlflow_oidc import roles_command
+
+    return roles_command.run(options)
 
 
 def _settings(options: argparse.Namespace) -> int:

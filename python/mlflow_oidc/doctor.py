@@ -125,7 +125,10 @@ class Patient:
             pairs = self.hook._section(self.ini_path)
         path, kind = self.database
         usable = path is not None or (not isinstance(self.hook, str) and self.hook.is_of_a_server(kind))
-        seen: dict[str, Any] = json.loads(_native.look(pairs, usable, kind, self.prefix, self._token))
+        version = self.mlflow_version or ""
+        seen: dict[str, Any] = json.loads(
+            _native.look(pairs, usable, kind, self.prefix, version, self._token)
+        )
         return seen
 
     @property

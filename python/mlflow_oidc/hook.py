@@ -139,7 +139,7 @@ def _make_engine() -> Engine:
     import mlflow
     from mlflow.server import auth
 
-    from mlflow_oidc import early, permissions, releases
+    from mlflow_oidc import early, permissions, releases, roles
     from mlflow_oidc.asking import Database
     from mlflow_oidc.store import Store
     from mlflow_oidc.users import Users
@@ -149,6 +149,7 @@ def _make_engine() -> Engine:
 
     path, kind = _database(auth.store.engine)
     database = Database(auth.store.engine)
+    without_roles = roles.missing(auth.store.engine, mlflow.__version__)
     engine = Engine(
         _section(Path(auth.__file__).parent / "basic_auth.ini"),
         auth.auth_config.admin_username,
@@ -156,6 +157,9 @@ def _make_engine() -> Engine:
         kind,
         # Since MLflow 3.13 there may be a replica that MLflow reads from.
         Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
+        mlflow.__version__,
+        None if without_roles else roles.Roles(database),
+        without_roles or "",
         logger,
         Store(database) if path is None and is_of_a_server(kind) else None,
     )
@@ -164,13 +168,21 @@ def _make_engine() -> Engine:
 
 
 def _section(default_path: Path) -> list[tuple[str, str]]:
-    """The pairs of ``[oidc]`` in the file that MLflow reads too."""
-    # No interpolation: a '%' in a secret is a '%'.
+    """The pairs of ``[oidc]`` in the file that MLflow reads too, and ``[oidc:roles]`` as one of them."""
+    # No interpolation: a '%' in a secret is a '%'. And names as they are written: roles have capitals.
     parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(os.environ.get("MLFLOW_AUTH_CONFIG_PATH") or default_path)
-    if not parser.has_section("oidc"):
+    pairs = _pairs(parser, "oidc")
+    if roles := _pairs(parser, "oidc:roles"):
+        pairs.append(("roles", "\n".join(f"{name} =\n{value}" for name, value in roles)))
+    return pairs
+
+
+def _pairs(parser: configparser.ConfigParser, section: str) -> list[tuple[str, str]]:
+    if not parser.has_section(section):
         return []
-    return [(name, value) for name, value in parser.items("oidc") if name not in parser.defaults()]
+    return [(name, value) for name, value in parser.items(section) if name not in parser.defaults()]
 
 
 def _database(engine: Any) -> tuple[str | None, str]:

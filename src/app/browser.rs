@@ -2,7 +2,7 @@
 
 use super::weight::{self, Scales, Weighed};
 use super::wire::{Decision, Request};
-use super::{App, users};
+use super::{App, accounts, roles, users};
 use crate::error::{Code, Error, Result, quote};
 use crate::ports::{IdentityRow, Patience, SessionRow};
 use crate::secret::sha256;
@@ -161,6 +161,14 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
             app.world.store.remove_session(&hash)?;
         }
         return Err(ended("one of a user whom MLflow no longer has"));
+    }
+    // The settings may give others than at the login, and hands may have been at work.
+    if !roles::agree(app, &identity, patience)? {
+        let known = roles::as_known(&identity);
+        if on_event_loop {
+            return Err(users::leave_to_clerk(app, known));
+        }
+        accounts::settle(app, &known)?;
     }
     let username = identity.username.as_str().into();
     let admissible = app.config.rules.admit(identity.groups.as_deref()).is_ok();

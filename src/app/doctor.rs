@@ -41,6 +41,7 @@ fn read(config: &Config) -> Value {
         "user_groups": config.rules.user_groups,
         "admin_groups": config.rules.admin_groups,
         "skew": config.skew,
+        "roles": config.rules.roles.all().len(),
         "session_cache": config.session_cache,
         "link_existing_users": config.link_existing_users,
         "basic_auth": config.basic_auth,

@@ -15,6 +15,8 @@ mod provider;
 mod refusals;
 mod resource;
 pub mod return_to;
+pub mod role_plan;
+mod roles;
 mod routes;
 mod sites;
 mod sources;

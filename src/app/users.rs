@@ -1,7 +1,7 @@
 //! Who is let in: from memory, from our own table on the event loop, else through [`super::accounts`].
 
 use super::weight::{self, Scales, Weighed};
-use super::{Admitted, App, accounts, refusals};
+use super::{Admitted, App, accounts, refusals, roles};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::{Identity, Person, Statement, person};
 use crate::ports::{IdentityRow, Level, Patience, StoreFault};
@@ -144,6 +144,7 @@ fn admit_without_waiting(app: &App, statement: &Statement) -> Result<Admitted> {
                 let groups = accounts::standing(statement, Some(&row));
                 if (identity.groups.is_none() || groups == row.groups.as_deref())
                     && is_there(app, &row, Patience::Now).or_else(busy_is_no)?
+                    && roles::agree(app, &row, Patience::Now).or_else(busy_is_no)?
                 {
                     app.config.rules.admit(groups)?;
                     if is_newer(statement, row.told_at) {
@@ -164,12 +165,13 @@ fn admit_without_waiting(app: &App, statement: &Statement) -> Result<Admitted> {
     {
         return Err(refused.error.clone());
     }
-    send_errand(app, statement.clone());
-    Err(Error::new(
-        Code::ProviderPending,
-        "the user in MLflow's table",
-        "a new or changed user, being written",
-    ))
+    Err(leave_to_clerk(app, statement.clone()))
+}
+
+/// Has the clerk settle it, and says that the caller should come again.
+pub fn leave_to_clerk(app: &App, statement: Statement) -> Error {
+    send_errand(app, statement);
+    Error::new(Code::ProviderPending, "the user in MLflow's table", "a new or changed user, being written")
 }
 
 /// Who may not wait for a lock leaves the matter to the clerk, who may.
@@ -190,11 +192,14 @@ fn send_errand(app: &App, statement: Statement) {
 /// One round of the clerk.
 pub fn attend(app: &App) -> Duration {
     if !app.people.prepared.load(Ordering::Acquire) {
-        match app.world.store.prepare() {
+        let tables = app.world.store.prepare().map_err(|fault| ("the tables of mlflow-oidc", fault));
+        // Before anybody is let in: a role that the settings do not have any more must give nobody anything.
+        let done =
+            tables.and_then(|()| roles::define(app).map_err(|fault| ("the roles of [oidc:roles]", fault)));
+        match done {
             Ok(()) => app.people.prepared.store(true, Ordering::Release),
-            Err(fault) => {
-                let line = format!("the tables of mlflow-oidc could not be made: {}", Error::from(fault));
-                app.log(Level::Error, &line);
+            Err((what, fault)) => {
+                app.log(Level::Error, &format!("{what} could not be made: {}", Error::from(fault)));
                 return Duration::from_secs(1);
             }
         }

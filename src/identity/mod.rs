@@ -1,6 +1,7 @@
 //! Claims become an identity: who it is, under which name MLflow knows them, which groups they are in.
 
 mod groups;
+pub mod roles;
 mod username;
 
 pub use groups::too_many as too_many_groups;
@@ -28,6 +29,8 @@ pub struct Rules {
     pub user_groups: Vec<String>,
     /// Groups whose members are MLflow administrators (`OIDC_ADMIN_GROUP`); empty leaves the flag alone.
     pub admin_groups: Vec<String>,
+    /// The roles of MLflow's that groups give (`[oidc:roles]`).
+    pub roles: roles::Roles,
 }
 
 /// Somebody the provider vouches for. `(issuer, subject)` is who it is; the rest may change.
@@ -120,9 +123,9 @@ impl Rules {
         !self.user_groups.is_empty()
     }
 
-    /// Whether membership means anything: who gets in, or who is an administrator.
+    /// Whether membership means anything: who gets in, who is an administrator, or who has which role.
     pub fn groups_decide(&self) -> bool {
-        !(self.user_groups.is_empty() && self.admin_groups.is_empty())
+        !(self.user_groups.is_empty() && self.admin_groups.is_empty()) || self.roles.ask_for_groups()
     }
 
     fn subject<'a>(&self, claims: &'a Object) -> Result<&'a str> {
@@ -163,8 +166,11 @@ impl Rules {
         groups.dedup();
         // What decides is kept first, so that the bound can never cost anybody their rights.
         if groups.len() > GROUPS_LIMIT {
+            let deciding = self.roles.deciding(&groups);
             groups.sort_by_key(|group| {
-                !(self.user_groups.contains(group) || self.admin_groups.contains(group))
+                !(self.user_groups.contains(group)
+                    || self.admin_groups.contains(group)
+                    || deciding.contains(group))
             });
             groups.truncate(GROUPS_LIMIT);
         }

@@ -2,6 +2,7 @@
 
 use super::convert::{Decision, Parts, text};
 use super::log::PythonLog;
+use super::roles::PythonRoles;
 use super::store::PythonStore;
 use super::users::PythonUsers;
 use crate::app::wire::{self, Request};
@@ -38,30 +39,45 @@ struct Given {
     database: Option<String>,
     database_kind: String,
     users: Py<PyAny>,
+    mlflow_version: String,
+    roles: Option<Py<PyAny>>,
+    without_roles: String,
     store: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Engine {
     /// Takes what MLflow tells: the pairs of `[oidc]`, the bootstrap administrator, the path of the SQLite database (or
-    /// `None`) and its kind, the adapter to MLflow's users, a logger, and, for a database that is not SQLite, the adapter to
-    /// our own tables there.
+    /// `None`) and its kind, the adapter to MLflow's users, MLflow's version, the adapter to its roles (or `None` and why there
+    /// is none), a logger, and, for a database that is not SQLite, the adapter to our own tables there.
     #[new]
-    #[pyo3(signature = (ini, admin_username, database, database_kind, users, logger, store=None))]
+    #[pyo3(signature = (ini, admin_username, database, database_kind, users, mlflow_version, roles, without_roles, logger,
+        store=None))]
+    #[expect(clippy::too_many_arguments, reason = "each is a fact about MLflow that only Python can tell")]
     fn new(
         ini: Vec<(String, String)>,
         admin_username: Option<String>,
         database: Option<String>,
         database_kind: String,
         users: Py<PyAny>,
+        mlflow_version: String,
+        roles: Option<Py<PyAny>>,
+        without_roles: String,
         logger: Py<PyAny>,
         store: Option<Py<PyAny>>,
     ) -> Self {
-        Self {
-            given: Mutex::new(Some(Given { ini, admin_username, database, database_kind, users, store })),
-            log: Arc::new(PythonLog::new(logger)),
-            built: OnceCell::new(),
-        }
+        let given = Given {
+            ini,
+            admin_username,
+            database,
+            database_kind,
+            users,
+            mlflow_version,
+            roles,
+            without_roles,
+            store,
+        };
+        Self { given: Mutex::new(Some(given)), log: Arc::new(PythonLog::new(logger)), built: OnceCell::new() }
     }
 
     /// Who a request is, where memory alone can tell; `None` sends the caller on to `decide`, which would
@@ -210,9 +226,16 @@ impl Engine {
             self.log.log(Level::Warning, &format!("configuration: {warning}"));
         }
         let prefix = settings::mlflow_value("_MLFLOW_STATIC_PREFIX").unwrap_or_default();
-        let facts = facts(given.admin_username, prefix);
+        let facts = facts(given.admin_username, prefix, &given.mlflow_version);
         let is_usable = given.database.is_some() || given.store.is_some();
         let config = parse(&mut raw, is_usable, &given.database_kind, &facts)?;
+        if given.roles.is_none() && !config.rules.roles.is_empty() {
+            let line = format!("[oidc:roles] is not carried out: {}", given.without_roles);
+            self.log.log(Level::Error, &line);
+        }
+        for warning in config::roles::warnings(&config.rules.roles, &facts) {
+            self.log.log(Level::Warning, &format!("configuration: {warning}"));
+        }
         let transport = transport(&config)?;
         let refresher = Worker::new();
         let clerk = Worker::new();
@@ -229,6 +252,7 @@ impl Engine {
             transport: Arc::new(transport),
             store,
             users: Arc::new(PythonUsers::new(given.users)),
+            roles: given.roles.map(|roles| Arc::new(PythonRoles::new(roles)) as _),
             refresher: Arc::clone(&refresher) as Arc<_>,
             clerk: Arc::clone(&clerk) as Arc<_>,
             log: Arc::clone(&self.log) as Arc<_>,
@@ -248,7 +272,7 @@ fn read<'a>(header: Option<&'a Bound<'_, PyString>>) -> Option<Option<&'a str>> 
 }
 
 /// What MLflow tells this process about itself.
-pub fn facts(admin_username: Option<String>, static_prefix: String) -> Facts {
+pub fn facts(admin_username: Option<String>, static_prefix: String, mlflow_version: &str) -> Facts {
     Facts {
         static_prefix,
         admin_username,
@@ -257,6 +281,9 @@ pub fn facts(admin_username: Option<String>, static_prefix: String) -> Facts {
             .unwrap_or_default(),
         flask_secret_key: settings::mlflow_secret("MLFLOW_FLASK_SERVER_SECRET_KEY"),
         gateway_token: settings::mlflow_secret("_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"),
+        mlflow: config::grants::release(mlflow_version),
+        workspaces: settings::mlflow_value("MLFLOW_ENABLE_WORKSPACES")
+            .is_some_and(|value| !["false", "0", ""].contains(&value.trim().to_ascii_lowercase().as_str())),
     }
 }
 

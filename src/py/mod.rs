@@ -6,6 +6,8 @@ mod doctor;
 mod engine;
 mod log;
 mod people;
+mod role_plan;
+mod roles;
 mod store;
 mod users;
 
@@ -23,6 +25,8 @@ mod _native {
     #[pymodule_export]
     use super::people::{prepare_tables, read_settings};
     #[pymodule_export]
+    use super::role_plan::plan_roles;
+    #[pymodule_export]
     use super::store::Store;
     #[pymodule_export]
     use super::{catalogue_markdown, settings_markdown, settings_sample_ini};
@@ -33,6 +37,8 @@ mod _native {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // The `password_hash` of accounts that a login made.
         module.add("NO_PASSWORD", crate::app::NO_PASSWORD)?;
+        // What the names of our roles begin with in MLflow.
+        module.add("ROLE_PREFIX", crate::identity::roles::PREFIX)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -24,7 +24,7 @@ pub fn read_settings(
 ) -> PyResult<String> {
     let work = || {
         let mut raw = settings::gather(ini);
-        let facts = engine::facts(None, String::new());
+        let facts = engine::facts(None, String::new(), "");
         let parsed = engine::parse(&mut raw, database_is_usable, &database_kind, &facts);
         let told = doctor::settings(&raw, parsed.as_ref().map_err(Vec::as_slice));
         let judged: Option<Vec<Value>> = parsed.ok().map(|config| {

@@ -37,7 +37,8 @@ def request(
 
 def make_engine(folder: Path, ini: list[tuple[str, str]] = ISSUER) -> Engine:
     logger = logging.getLogger("test.native")
-    return Engine(ini, "admin", str(folder / "basic_auth.db"), "sqlite", NoUsers(), logger)
+    database = str(folder / "basic_auth.db")
+    return Engine(ini, "admin", database, "sqlite", NoUsers(), "3.17.2", None, "", logger)
 
 
 def threads() -> int:

@@ -39,6 +39,7 @@ class MlflowServer:
         arguments: list[str] | None = None,
         more: list[str] | None = None,
         oidc_section: Mapping[str, str] | None = None,
+        roles_section: str = "",
         function: str = FUNCTION,
         prefix: str = "",
         host: str = "127.0.0.1",
@@ -61,6 +62,8 @@ class MlflowServer:
         self._arguments = arguments
         self._more = list(more or [])
         self._oidc_section = dict(oidc_section or {})
+        # The lines of `[oidc:roles]`, which a test may change before a restart.
+        self.roles_section = roles_section
         self._function = function
         self._fresh = fresh
         self._database = database
@@ -81,7 +84,7 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section, self._database)
+        write_ini(self.folder, self._function, self._oidc_section, self._database, self.roles_section)
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -265,6 +268,7 @@ def write_ini(
     function: str = FUNCTION,
     oidc_section: Mapping[str, str] | None = None,
     database: str = SQLITE,
+    roles_section: str = "",
 ) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
@@ -278,6 +282,8 @@ def write_ini(
     ]
     if oidc_section:
         lines += ["", "[oidc]", *(f"{key} = {value}" for key, value in oidc_section.items())]
+    if roles_section:
+        lines += ["", "[oidc:roles]", roles_section]
     path = folder / "basic_auth.ini"
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -25,6 +25,8 @@ mod provider_settings;
 mod reading;
 mod rejects;
 mod return_to;
+mod roles;
+mod roles_settings;
 mod sessions;
 mod shapes;
 mod sources;
