@@ -1,6 +1,6 @@
 """Makes a database of mlflow-oidc-auth's, by mlflow-oidc-auth itself, with people, groups and grants.
 
-    python rival_database.py ADDRESS JSON
+python rival_database.py ADDRESS JSON
 """
 
 from __future__ import annotations
