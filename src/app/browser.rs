@@ -1,5 +1,6 @@
 //! A browser's session: the cookie says which row, the row says who.
 
+use super::weight::{self, Scales, Weighed};
 use super::wire::{Decision, Request};
 use super::{App, accounts, roles, users};
 use crate::error::{Code, Error, Result, quote};
@@ -10,13 +11,13 @@ use quick_cache::sync::Cache;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many sessions a worker remembers.
+/// How many sessions a worker remembers, of the ordinary size; of larger ones fewer ([`weight`]).
 const REMEMBERED: usize = 100_000;
 
 /// What a worker knows of sessions.
 pub struct Sessions {
     /// Rows read lately, by the hash of the id.
-    read: Cache<[u8; 32], Arc<Session>>,
+    read: Cache<[u8; 32], Arc<Session>, Scales>,
     /// The session that a cookie value holds, by the SHA-256 of the value as it was sent. A value means the same for ever;
     /// whether the session still lives is the row's to say.
     opened: Cache<[u8; 32], [u8; 32]>,
@@ -36,12 +37,19 @@ pub struct Session {
     admissible: bool,
     read_at: i64,
     generation: u64,
+    weight: u64,
+}
+
+impl Weighed for Session {
+    fn weight(&self) -> u64 {
+        self.weight
+    }
 }
 
 impl Sessions {
     pub fn new() -> Self {
         Self {
-            read: Cache::new(REMEMBERED),
+            read: Cache::with_weighter(REMEMBERED, REMEMBERED as u64, Scales),
             opened: Cache::new(REMEMBERED),
             generation: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
@@ -164,7 +172,9 @@ fn read(app: &App, id: &SessionId, on_event_loop: bool) -> Result<Arc<Session>> 
     }
     let username = identity.username.as_str().into();
     let admissible = app.config.rules.admit(identity.groups.as_deref()).is_ok();
-    let session = Arc::new(Session { row, identity, username, admissible, read_at: now, generation });
+    let texts = row.sealed_id_token.iter().chain(&row.sealed_refresh_token);
+    let weight = weight::of_texts(texts.chain(identity.groups.iter().flatten()));
+    let session = Arc::new(Session { row, identity, username, admissible, read_at: now, generation, weight });
     app.sessions.remember(hash, Arc::clone(&session), forgotten);
     Ok(session)
 }

@@ -22,6 +22,7 @@ mod sites;
 mod sources;
 mod unknown_keys;
 mod users;
+pub mod weight;
 pub mod wire;
 
 pub use accounts::NO_PASSWORD;
