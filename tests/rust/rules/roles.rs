@@ -220,6 +220,21 @@ fn a_session_that_was_there_before_the_settings_changed_follows_them() {
 }
 
 #[test]
+fn a_token_on_the_event_loop_waits_for_the_roles_that_the_settings_give_by_now() {
+    let world = world();
+    token(10, &["ml-research"]).of(&world);
+    let next = world.beside(&[("OIDC_ROLES", &ROLES.replace("group ml-research", ""))]);
+    next.refresher.run();
+    next.clerk.run();
+    let ask = || token(10, &["ml-research"]).on_event_loop();
+    assert_eq!(ask().of(&next).code(), "provider_pending");
+    assert_eq!(roles_of_alice(&world), BOTH);
+    next.clerk.run();
+    assert_eq!(ask().of(&next).username(), ALICE);
+    assert_eq!(roles_of_alice(&world), BOTH[..1]);
+}
+
+#[test]
 fn nobody_gets_in_before_the_roles_are_made() {
     let world = world();
     world.roles.fail(Some(StoreFault::Busy));
