@@ -332,6 +332,21 @@ fn an_older_token_gives_nothing_back_to_somebody_who_is_being_turned_away() {
 }
 
 #[test]
+fn whoever_mends_what_hands_did_looks_again_too() {
+    let world = world();
+    token(100, &["ml-research"]).of(&world);
+    by_hand_nobody_has_any(&world);
+    world.clock.forward(60);
+    // It tells nothing new, so that nothing but the roles is written.
+    race(&world, &token(100, &["ml-research"]), token(10, &["other"]));
+    assert_eq!(roles_of_alice(&world), BOTH[..1]);
+}
+
+fn by_hand_nobody_has_any(world: &World) {
+    world.roles.by_hand(|rows| rows.values_mut().for_each(|row| row.users.clear()));
+}
+
+#[test]
 fn two_workers_that_start_at_once_make_each_role_once() {
     let one = world();
     let other = one.beside(&[("OIDC_ROLES", ROLES)]);
