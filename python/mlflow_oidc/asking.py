@@ -39,7 +39,8 @@ _all: list["Database"] = []
 
 class Unanswered(Exception):
     """The database could not be asked. ``for_the_log`` has no word of the driver's: it may repeat the
-    address."""
+    address.
+    """
 
     def __init__(self, for_the_log: str) -> None:
         """Takes what may be logged."""
@@ -67,7 +68,8 @@ class Database:
         """Does work in one transaction, with a connection as its argument.
 
         It may be done twice: after a conflict, and once after the connection was lost, perhaps while it was
-        being committed. So work has to be good for that."""
+        being committed. So work has to be good for that.
+        """
         deadline = time.monotonic() + _PATIENCE
         lost = False
         while True:
@@ -98,7 +100,8 @@ class Database:
         """Does a read, which sees committed rows only, for somebody who may hardly wait.
 
         A thread of ours asks. While it has no answer, whoever comes next is told so at once: a database that
-        is gone costs the event loop the time once and not with every request."""
+        is gone costs the event loop the time once and not with every request.
+        """
         question = _Question(work)
         with self._lock:
             waits = not self._silent
@@ -138,7 +141,8 @@ class Database:
 
     def abandon(self) -> None:
         """In the child of a fork: the thread is not there, its connection and those of the pool are the
-        parent's."""
+        parent's.
+        """
         if self._line is not None:
             _abandoned.append(self._line)
         self._line, self._silent, self._lock = None, False, threading.Lock()
@@ -230,25 +234,23 @@ class _Line:
 
 def told(error: Exception) -> str:
     """The kind of a database's error and its code: what it says may repeat an address with its password."""
-    found = _code(error)
     kind = type(getattr(error, "orig", None) or error).__name__
-    return kind if found is None else f"{kind} ({found})"
+    codes = _codes(error)
+    return f"{kind} ({codes[0]})" if codes else kind
 
 
-def _code(error: Exception) -> str | int | None:
+def _codes(error: Exception) -> list[Any]:
+    """The driver's own number and the SQLSTATE, where there are any."""
     original = getattr(error, "orig", None)
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if isinstance(state, str):
-        return state
     first = next(iter(getattr(original, "args", ())), None)
     # A number of MySQL's, or an SQLSTATE of ODBC's: five letters and no blank.
-    if isinstance(first, int) or (isinstance(first, str) and len(first) == 5 and first.isalnum()):
-        return first
-    return None
+    is_code = isinstance(first, int) or (isinstance(first, str) and len(first) == 5 and first.isalnum())
+    states = (getattr(original, name, None) for name in ("sqlstate", "pgcode"))
+    return [*([first] if is_code else []), *(state for state in states if isinstance(state, str))]
 
 
 def _is_conflict(error: DBAPIError) -> bool:
-    return _code(error) in _CONFLICTS or "database is locked" in str(error.orig)
+    return any(code in _CONFLICTS for code in _codes(error)) or "database is locked" in str(error.orig)
 
 
 def _after_fork() -> None:

@@ -141,6 +141,7 @@ def _make_engine() -> Engine:
 
     from mlflow_oidc import early, permissions, releases, roles
     from mlflow_oidc.asking import Database
+    from mlflow_oidc.given import Given
     from mlflow_oidc.store import Store
     from mlflow_oidc.users import Users
 
@@ -150,19 +151,19 @@ def _make_engine() -> Engine:
     path, kind = _database(auth.store.engine)
     database = Database(auth.store.engine)
     without_roles = roles.missing(auth.store.engine, mlflow.__version__)
-    engine = Engine(
-        _section(Path(auth.__file__).parent / "basic_auth.ini"),
-        auth.auth_config.admin_username,
-        path,
-        kind,
+    given = Given(
+        ini=_section(Path(auth.__file__).parent / "basic_auth.ini"),
+        admin_username=auth.auth_config.admin_username,
+        database=path,
+        database_kind=kind,
+        mlflow_version=mlflow.__version__,
         # Since MLflow 3.13 there may be a replica that MLflow reads from.
-        Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
-        mlflow.__version__,
-        None if without_roles else roles.Roles(database),
-        without_roles or "",
-        logger,
-        Store(database) if path is None and is_of_a_server(kind) else None,
+        users=Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
+        roles=None if without_roles else roles.Roles(database),
+        without_roles=without_roles or "",
+        store=Store(database) if path is None and is_of_a_server(kind) else None,
     )
+    engine = Engine(given, logger)
     permissions.remember(auth, mlflow.__version__, engine.permission_cache_seconds())
     return engine
 
@@ -189,7 +190,8 @@ def _database(engine: Any) -> tuple[str | None, str]:
     """The absolute path of an SQLite file, and what kind of database it is (without its address).
 
     One that is neither a file nor a server's, which SQLAlchemy calls SQLite as well, has a kind of more
-    words."""
+    words.
+    """
     from mlflow_oidc.read_only import plain_file
 
     path = plain_file(engine)

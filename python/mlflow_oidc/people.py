@@ -149,8 +149,19 @@ class People:
         which = identities.c.subject == subject
         return self._identities(which if issuer is None else which & (identities.c.issuer == issuer))
 
-    def sessions_of(self, names: list[str]) -> list[Session]:
-        """The sessions of these users that have not ended, by user name and age."""
+    def sessions_of(self, username: str) -> list[Session]:
+        """The sessions of a user that have not ended, by age."""
+        return self._sessions(identities.c.username == username) if tables.fits(username) else []
+
+    def session_pages(self) -> Iterator[list[Session]]:
+        """All sessions that have not ended, by user name and age."""
+        live = sqlalchemy.exists().where(_theirs(), sessions.c.expires_at > _now())
+        query = sqlalchemy.select(identities.c.username).where(live)
+        for page in self._by_name(self._ours, query, identities.c.username):
+            # By the ends of the page: for five hundred names PostgreSQL would read the whole table.
+            yield self._sessions(identities.c.username.between(page[0].username, page[-1].username))
+
+    def _sessions(self, whose: Any) -> list[Session]:
         query = (
             sqlalchemy.select(
                 sessions.c.id_hash,
@@ -160,20 +171,13 @@ class People:
                 sessions.c.checked_at,
             )
             .join_from(sessions, identities, _theirs())
-            .where(identities.c.username.in_(names), sessions.c.expires_at > _now())
+            .where(whose, sessions.c.expires_at > _now())
             .order_by(identities.c.username, sessions.c.created_at, sessions.c.id_hash)
         )
         return [
             Session(row.id_hash.hex()[:HANDLE], row.username, row.created_at, row.expires_at, row.checked_at)
             for row in self._rows(self._ours, query)
         ]
-
-    def session_pages(self) -> Iterator[list[Session]]:
-        """All sessions that have not ended."""
-        live = sqlalchemy.exists().where(_theirs(), sessions.c.expires_at > _now())
-        query = sqlalchemy.select(identities.c.username).where(live)
-        for page in self._by_name(self._ours, query, identities.c.username):
-            yield self.sessions_of([row.username for row in page])
 
     # Changing.
 

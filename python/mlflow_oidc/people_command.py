@@ -115,7 +115,7 @@ def _show(options: argparse.Namespace, place: Place) -> int:
         identity, user = _found(people, options)
         read, (judged,) = place.read(identity.groups if identity else None)
         rights = people_rights.of_user(people.mlflow, user.id, place.patient.mlflow_release) if user else None
-        sessions = people.sessions_of([identity.username]) if identity else []
+        sessions = people.sessions_of(identity.username) if identity else []
     told = _described(identity.username if identity else options.user, identity, user)
     told["admin_because"] = _why(place, identity, user, judged)
     told["may_come_in"] = judged["admitted"] if identity and judged else None
@@ -232,7 +232,7 @@ def _sessions(options: argparse.Namespace, place: Place) -> int:
     with opened(place) as people:
         if options.user is not None:
             bound(people, options.user)
-            pages: Iterable[list[Session]] = [people.sessions_of([options.user])]
+            pages: Iterable[list[Session]] = [people.sessions_of(options.user)]
         else:
             pages = people.session_pages()
         found = (session for page in pages for session in page)

@@ -7,7 +7,8 @@ holds both to them. Rows are tuples, in the order of ``src/py/store.rs``. With a
 from a replica that lags behind.
 
 Each method is one statement or a few that are good alone, so that no isolation level of the server matters:
-nobody decides by a snapshot that is older than the row that they lost a race against."""
+nobody decides by a snapshot that is older than the row that they lost a race against.
+"""
 
 import json
 import time

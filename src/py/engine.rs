@@ -33,13 +33,15 @@ pub struct Engine {
     built: OnceCell<Result<Arc<App>, Vec<Fault>>>,
 }
 
+/// `mlflow_oidc.given.Given`.
+#[derive(FromPyObject)]
 struct Given {
     ini: Vec<(String, String)>,
     admin_username: Option<String>,
     database: Option<String>,
     database_kind: String,
-    users: Py<PyAny>,
     mlflow_version: String,
+    users: Py<PyAny>,
     roles: Option<Py<PyAny>>,
     without_roles: String,
     store: Option<Py<PyAny>>,
@@ -47,36 +49,9 @@ struct Given {
 
 #[pymethods]
 impl Engine {
-    /// Takes what MLflow tells: the pairs of `[oidc]`, the bootstrap administrator, the path of the SQLite database (or
-    /// `None`) and its kind, the adapter to MLflow's users, MLflow's version, the adapter to its roles (or `None` and why there
-    /// is none), a logger, and, for a database that is not SQLite, the adapter to our own tables there.
+    /// Takes what MLflow tells (`mlflow_oidc.given.Given`) and a logger.
     #[new]
-    #[pyo3(signature = (ini, admin_username, database, database_kind, users, mlflow_version, roles, without_roles, logger,
-        store=None))]
-    #[expect(clippy::too_many_arguments, reason = "each is a fact about MLflow that only Python can tell")]
-    fn new(
-        ini: Vec<(String, String)>,
-        admin_username: Option<String>,
-        database: Option<String>,
-        database_kind: String,
-        users: Py<PyAny>,
-        mlflow_version: String,
-        roles: Option<Py<PyAny>>,
-        without_roles: String,
-        logger: Py<PyAny>,
-        store: Option<Py<PyAny>>,
-    ) -> Self {
-        let given = Given {
-            ini,
-            admin_username,
-            database,
-            database_kind,
-            users,
-            mlflow_version,
-            roles,
-            without_roles,
-            store,
-        };
+    fn new(given: Given, logger: Py<PyAny>) -> Self {
         Self { given: Mutex::new(Some(given)), log: Arc::new(PythonLog::new(logger)), built: OnceCell::new() }
     }
 

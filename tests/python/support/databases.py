@@ -1,7 +1,8 @@
 """PostgreSQL and MariaDB of Debian, started for the tests on a Unix socket of their own and never on TCP.
 
 The system's own services are not touched. Both refuse to run as root, so that they run as the users that
-their packages have made; for anybody else they run as that person."""
+their packages have made; for anybody else they run as that person.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import contextlib
 import itertools
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -24,10 +26,14 @@ from urllib.parse import quote
 import psycopg2
 import pymysql
 import pytest
+import sqlalchemy
+
+from support import venvs
 
 USER = "mlflow"
 # Never to be seen in a log or on a page.
 PASSWORD = "database-password-of-the-tests"
+DOCUMENTED = venvs.REPOSITORY / "docs" / "databases.md"
 _numbers = itertools.count(1)
 
 
@@ -236,6 +242,53 @@ class MariaDB(DatabaseServer):
     def _url(self, name: str) -> str:
         path = quote(self._socket, safe="")
         return f"mysql+pymysql://{USER}:{PASSWORD}@localhost/{name}?unix_socket={path}"
+
+
+def prepared(kind: str, version: str, folder: Path) -> str:
+    """The address of a fresh database with MLflow's own tables, made as `docs/databases.md` says."""
+    url = running(kind).fresh()
+    if kind == "mariadb":
+        make_ready(url, version)
+    done = upgrade(url, version, folder)
+    assert done.returncode == 0, done.stderr
+    return url
+
+
+def make_ready(url: str, version: str) -> None:
+    """The tables that MLflow cannot make on MySQL, by the words of the document."""
+    first, second = re.findall(r"```sql\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL)
+    execute(url, first if version.startswith("3.") else first + second)
+
+
+def upgrade(url: str, version: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """MLflow's own migration, by its own command."""
+    return subprocess.run(
+        [str(venvs.program(version, "python")), "-m", "mlflow.server.auth", "db", "upgrade", "--url", url],
+        env={**venvs.environment(version, folder), "MLFLOW_FLASK_SERVER_SECRET_KEY": "0123456789abcdef"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def execute(url: str, statements: str) -> None:
+    """Statements that end with semicolons, by hand."""
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        for statement in filter(str.strip, statements.split(";")):
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
+
+
+def rows(url: str, query: str, **values: Any) -> list[tuple[Any, ...]]:
+    """What a query finds, asked from outside the server."""
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(sqlalchemy.text(query), values)]
+    engine.dispose()
+    return found
 
 
 KINDS = {server.kind: server for server in (PostgreSQL, MariaDB)}
