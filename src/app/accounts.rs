@@ -109,8 +109,8 @@ fn take_note(statement: &Statement, row: &mut IdentityRow) {
     }
 }
 
-/// Somebody who was let in before and may not be any more: what the provider says now is noted, so that the sessions end
-/// too, and the flag that a login gave is taken back.
+/// Somebody who was let in before and may not be any more: what the provider says now is noted, the flag that a login gave is
+/// taken back, and the sessions end. One that a crash leaves behind is worth nothing beside the noted groups.
 fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<()> {
     let before = row.clone();
     take_note(statement, &mut row);
@@ -129,7 +129,10 @@ fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<(
     }
     app.world.store.note(&row)?;
     forget(app, &row);
-    app.log(Level::Info, &format!("{} has lost the groups that let them in", quote(&row.username)));
+    let count = app.world.store.remove_ended(&row.issuer, Some(&row.subject), None)?;
+    app.sessions.forget_all();
+    let username = quote(&row.username);
+    app.log(Level::Info, &format!("{username} has lost the groups that let them in: {count} sessions end"));
     Ok(())
 }
 
