@@ -91,8 +91,8 @@ PERIOD = 6
 
 @pytest.fixture(scope="module")
 def asking_mlflow(keycloak: Keycloak, serve: Serve) -> MlflowServer:
-    """Another MLflow of the same client. Keycloak sends its back-channel logouts elsewhere, and a worker remembers a session for as
-    long as usual."""
+    """Another MLflow of the same client. Keycloak sends its back-channel logouts elsewhere, and a worker
+    remembers a session for as long as usual."""
     home = f"http://127.0.0.1:{ports.free()}"
     uris = keycloak.realm.client("mlflow")["redirectUris"]
     keycloak.realm.change_client("mlflow", redirectUris=[*uris, f"{home}/oidc/callback"])
@@ -256,7 +256,7 @@ def refused(page: Page, keycloak: Keycloak, mlflow: MlflowServer, person: Person
 
 
 class TestAskedAgain:
-    """Somebody who stays signed in, while things change at Keycloak. It gives a refresh token without being asked for one."""
+    """Somebody who stays signed in, while things change at Keycloak. It gives refresh tokens unasked."""
 
     def test_a_session_goes_on_and_the_browser_is_never_sent_away(
         self, page: Page, keycloak: Keycloak, asking_mlflow: MlflowServer
@@ -299,7 +299,8 @@ class TestAskedAgain:
         keycloak.set_groups(BOB, ())
         page.wait_for_timeout(PERIOD * 1000 + 500)
         answer = page.goto(asking_mlflow.url)
-        assert answer is not None and answer.status == 403
+        assert answer is not None
+        assert answer.status == 403
         expect(page.locator("body")).to_contain_text(USERS)
 
     def test_whose_session_an_administrator_of_keycloak_ends_is_out_in_time(
