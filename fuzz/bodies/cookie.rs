@@ -26,7 +26,7 @@ pub fn sealed() -> Vec<(&'static str, CookieValue, String)> {
             verifier: Secret::new("the-verifier"),
             next: "/#/experiments/7".to_owned(),
             begun: 1_800_000_000,
-            silent: true,
+            silent: false,
         }],
     };
     let empty = CookieValue::default();

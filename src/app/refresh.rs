@@ -128,7 +128,8 @@ fn converse(
     let metadata = provider::known(app, false).map_err(away)?.metadata;
     let exchange = exchange::enter(app).map_err(away)?;
     let request = refresh::request(&metadata, app.client(), &token).map_err(faulty)?;
-    let answer = exchange.send(&request).map_err(|error| judged(&exchange, error))?;
+    // Also a connection that was reset: a proxy that starts anew must not cost everybody their token.
+    let answer = exchange.send(&request).map_err(away)?;
     let given = match refresh::judge(&answer) {
         Err(error) if exchange.turned_away() => return Err(away(error)),
         Err(error) if error.code == Code::SessionEnded => return Err(Stop::With(Outcome::Ended(error))),

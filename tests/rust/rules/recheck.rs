@@ -210,6 +210,7 @@ fn the_grant_is_over() {
 fn while_the_provider_cannot_be_asked_sessions_go_on_and_nobody_waits() {
     let answers = [
         ("down", down()),
+        ("reset", spoilt()),
         ("too many", answer(429, "application/json", "{}")),
         ("broken", answer(500, "text/html", "<h1>oops</h1>")),
         (
@@ -274,7 +275,6 @@ fn a_session_ends_with_its_lifetime_though_the_provider_is_away() {
 #[test]
 fn what_cannot_be_used_costs_the_refresh_token_and_a_page_goes_to_the_provider() {
     let answers = [
-        ("too large", spoilt()),
         ("no JSON", answer(200, "application/json", "x")),
         ("a login page", answer(200, "text/html", "<h1>hello</h1>")),
         ("our client", answer(401, "application/json", r#"{"error": "invalid_client"}"#)),
