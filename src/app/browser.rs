@@ -155,15 +155,15 @@ pub fn read_again(app: &App, hash: &[u8; 32]) -> Result<Arc<Session>> {
     read(app, hash, false)
 }
 
-/// Ends a session that another one takes the place of, or none. Its row is of no use to anybody; failing to remove it is no reason to
-/// fail a login, it ends by itself.
-pub fn end(app: &App, previous: Option<SessionId>) {
-    let Some(previous) = previous else { return };
-    let hash = previous.hash();
+/// Ends a session that another one takes the place of, if there is one, and returns what it was. Its row is of no use to anybody;
+/// failing to remove it is no reason to fail a login, it ends by itself.
+pub fn end(app: &App, previous: Option<SessionId>) -> Option<SessionRow> {
+    let hash = previous?.hash();
     app.sessions.forget(&hash);
-    if let Err(fault) = app.world.store.remove_session(&hash) {
+    app.world.store.remove_session(&hash).unwrap_or_else(|fault| {
         app.log(Level::Warning, &format!("an old session could not be removed: {}", Error::from(fault)));
-    }
+        None
+    })
 }
 
 fn read(app: &App, hash: &[u8; 32], on_event_loop: bool) -> Result<Arc<Session>> {

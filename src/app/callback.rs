@@ -50,10 +50,10 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     };
     // From here on the login is used up, whatever comes of it; a session that is there stays until a new one is made.
     match finish(app, &site, &begun, &attempt) {
-        Ok((session, next)) => {
+        Ok((session, admitted)) => {
             let previous = cookie.session.replace(session);
-            browser::end(app, previous);
-            let location = format!("{}{next}", site.origin);
+            tell(app, &attempt, &admitted, browser::end(app, previous).as_ref());
+            let location = format!("{}{}", site.origin, attempt.next);
             Ok(Decision::Reply(
                 Reply::redirect(302, location).with("Set-Cookie", app.set_cookie(&site, &cookie)?),
             ))
@@ -101,7 +101,7 @@ fn begin<'a>(
     Ok(Some(Begun { exchange: exchange::begin(app, &attempt.state)?, metadata, code }))
 }
 
-fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Result<(SessionId, String)> {
+fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Result<(SessionId, Admitted)> {
     let code_exchange = token::CodeExchange {
         code: &begun.code,
         redirect_uri: &site.redirect_uri,
@@ -122,8 +122,14 @@ fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Resul
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
     let admitted = settle(app, &gathered.claims, statement).map_err(told)?;
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens)?;
-    app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
-    Ok((session, attempt.next.clone()))
+    Ok((session, admitted))
+}
+
+/// A line for the log: quiet where a session goes on that was there before, which is several times an hour.
+fn tell(app: &App, attempt: &Attempt, admitted: &Admitted, previous: Option<&SessionRow>) {
+    let goes_on = attempt.silent && previous.is_some_and(|row| row.subject == admitted.identity.subject);
+    let level = if goes_on { Level::Debug } else { Level::Info };
+    app.log(level, &format!("{} signed in", quote(&admitted.username)));
 }
 
 /// The account of who logs in. Everything was asked that may know their groups, so groups that nobody tells or refers to are

@@ -3,7 +3,7 @@
 use super::callback::{self, ID_TOKEN_PURPOSE};
 use super::exchange::{self, Exchange};
 use super::provider::{self, Asker};
-use super::{App, sources};
+use super::{App, refusals, sources};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::jose::{Compact, Object};
 use crate::oidc::{claims, refresh};
@@ -71,8 +71,9 @@ pub fn ask(app: &App, row: &SessionRow, identity: &IdentityRow) -> Result<Outcom
         other => {
             if let Outcome::Faulty(error) = &other {
                 renewed.sealed_refresh_token = None;
-                let who = quote(&identity.username);
-                app.log(Level::Warning, &format!("a session of {who} could not be refreshed: {error}"));
+                refusals::write_line(app, Level::Warning, error.code, || {
+                    format!("a session of {} could not be refreshed: {error}", quote(&identity.username))
+                });
             }
             // Signed out meanwhile, here or by the provider: it stays ended, whatever the answer was.
             if store.renew_session(&renewed)? {

@@ -8,7 +8,7 @@ use super::browser::{self, Session};
 use super::wire::{Decision, Reply, Request};
 use super::{App, exchange, provider, recheck};
 use crate::config::Site;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quote};
 use crate::oidc::discovery;
 use crate::oidc::message;
 use crate::ports::Level;
@@ -94,9 +94,13 @@ pub fn ask_the_person(
     mut cookie: CookieValue,
     attempt: &Attempt,
 ) -> Result<Decision> {
-    let previous = cookie.session.take();
-    app.log(Level::Debug, "the provider does not go on with a session without asking the person");
-    browser::end(app, previous);
+    if let Some(row) = browser::end(app, cookie.session.take()) {
+        let whose = quote(&row.subject);
+        app.log(
+            Level::Info,
+            &format!("a session of subject {whose} has ended: the provider has to ask the person"),
+        );
+    }
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("next", &attempt.next)
         .append_pair("go", "1")

@@ -1,7 +1,7 @@
 //! A session without a refresh token: the browser goes to the provider, which may ask nothing, and comes back.
 
 use crate::support::{Answered, Ask, Browser, Draft, ISSUER, NOW, World, answer};
-use mlflow_oidc::ports::{SessionRow, Store as _};
+use mlflow_oidc::ports::{Level, SessionRow, Store as _};
 use std::collections::BTreeMap;
 use url::Url;
 
@@ -67,6 +67,9 @@ fn from_half_of_the_time_on_a_page_goes_to_the_provider_and_comes_back_to_its_pl
     assert_eq!((rows.len(), rows[0].checked_at), (1, NOW + HALF));
     assert_ne!(rows[0].id_hash, before, "a new name in the place of the old one");
     assert_eq!(browser.open(&world, "/").username(), ALICE);
+    // That somebody goes on is no news, several times an hour.
+    let told = world.log.all().into_iter().filter(|(_, line)| line.contains("signed in"));
+    assert_eq!(told.map(|(level, _)| level).collect::<Vec<_>>(), [Level::Info, Level::Debug]);
 }
 
 #[test]
@@ -175,6 +178,7 @@ fn who_is_signed_in_at_the_provider_counts() {
     browser.come_back(&world, &asked, &mut now(FULL).of("bob"));
     assert_eq!(browser.send(&world, Ask::get(PATH)).username(), "bob@example.com");
     assert_eq!(world.store.sessions().len(), 1, "alice's session has ended");
+    assert!(world.log.all().contains(&(Level::Info, "'bob@example.com' signed in".to_owned())));
     // Somebody who may not come in any more is told so, and all their sessions are over.
     world.clock.forward(FULL);
     let asked = away(&world, &mut browser, "");
