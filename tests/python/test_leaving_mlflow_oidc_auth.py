@@ -1,4 +1,4 @@
-"""docs/leaving-mlflow-oidc-auth.md, step by step: from a database that mlflow-oidc-auth itself made to ours."""
+"""docs/leaving-mlflow-oidc-auth.md, step by step: from a database that mlflow-oidc-auth made to ours."""
 
 from __future__ import annotations
 
