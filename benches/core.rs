@@ -64,6 +64,7 @@ fn tokens(c: &mut Criterion) {
         groups_claims: vec!["groups".into()],
         user_groups: vec!["MLFLOW".into()],
         admin_groups: vec!["MLFLOW_admin".into()],
+        roles: Default::default(),
     };
     let claims = compact.unverified_claims();
     group.bench_function("claims made an identity", |b| {

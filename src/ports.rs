@@ -1,6 +1,7 @@
 //! What the core asks of the world. `edge` and `py` answer, tests answer differently.
 
 use crate::error::{Code, Error};
+use crate::identity::roles::{Change, Kept, RoleName};
 use crate::oidc::message::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
@@ -253,6 +254,27 @@ pub trait Users: Send + Sync {
     fn wait_until_seen(&self, username: &str) -> Result<(), StoreFault>;
 }
 
+/// MLflow's tables of roles (3.12 and later), reached through MLflow's own database engine. Roles that are not ours, by their
+/// name, are neither seen nor touched.
+pub trait Roles: Send + Sync {
+    /// Our roles and what they grant.
+    ///
+    /// # Errors
+    /// `StoreFault`, like every method here.
+    fn kept(&self) -> Result<Vec<Kept>, StoreFault>;
+    /// The roles of ours that a user has.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn of_user(&self, user_id: i64, patience: Patience) -> Result<Vec<RoleName>, StoreFault>;
+    /// Makes all changes or none; several processes may do so at once. `false` when a role that somebody should have is not
+    /// there; all else is done then.
+    ///
+    /// # Errors
+    /// `StoreFault`.
+    fn change(&self, changes: &[Change]) -> Result<bool, StoreFault>;
+}
+
 /// A thread that works when woken or when its next time has come.
 pub trait Background: Send + Sync {
     /// Asks for a round now.
@@ -296,6 +318,8 @@ pub struct World {
     pub store: Arc<dyn Store>,
     /// MLflow's users.
     pub users: Arc<dyn Users>,
+    /// MLflow's roles; `None` on an MLflow that has none.
+    pub roles: Option<Arc<dyn Roles>>,
     /// Keeps the provider's metadata and keys fresh.
     pub refresher: Arc<dyn Background>,
     /// Does for the event loop what it may not wait for.

@@ -29,6 +29,8 @@ class Provider:
         self.key_set = json.dumps({"keys": [key.jwk for key in (*more_keys, *signing.values())]})
         self.asked: Counter[str] = Counter()
         self.subject = SUBJECT
+        # What its tokens tell; those of `keys.claims` where nothing else is set.
+        self.groups: list[str] | None = None
         # Seconds before each answer, and for how long the keys are said to be good.
         self.keys_for = 3600
         self._codes: dict[str, dict[str, str]] = {}
@@ -74,8 +76,11 @@ class Provider:
         if attempt is None or not _proved(attempt, form):
             return None
         key = self.signing["RS256"]
-        access = claims(self.issuer, attempt["sub"])
-        identity = claims(self.issuer, attempt["sub"], auth_time=int(time.time()), nonce=attempt.get("nonce"))
+        told = {} if self.groups is None else {"groups": self.groups}
+        access = claims(self.issuer, attempt["sub"], **told)
+        identity = claims(
+            self.issuer, attempt["sub"], **told, auth_time=int(time.time()), nonce=attempt.get("nonce")
+        )
         return {
             "access_token": key.token(access),
             "id_token": key.token({name: value for name, value in identity.items() if value is not None}),

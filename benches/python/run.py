@@ -16,6 +16,7 @@ import contexts
 import counted
 import growth
 import keys
+import scale
 import served
 import startup
 import table
@@ -30,6 +31,7 @@ LAYERS = {
     "contexts": contexts.measure,
     "growth": growth.latency,
     "memory": growth.memory,
+    "scale": scale.measure,
     "start": startup.measure,
     "whole": wholes.in_process,
     "http": served.measure,

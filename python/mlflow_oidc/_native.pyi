@@ -6,20 +6,30 @@ from os import PathLike
 from typing import Any, final
 
 from mlflow_oidc import store
-from mlflow_oidc.users import Users
+from mlflow_oidc.given import Given
+from mlflow_oidc.roles import Kept
 
 __all__ = [
     "Decision",
     "Engine",
+    "NO_PASSWORD",
+    "ROLE_PREFIX",
     "Store",
     "__version__",
     "catalogue_markdown",
     "look",
+    "plan_roles",
+    "prepare_tables",
+    "read_settings",
     "settings_markdown",
     "settings_sample_ini",
 ]
 
 __version__: str
+# The `password_hash` of accounts that a login made.
+NO_PASSWORD: str
+# What the names of our roles begin with in MLflow.
+ROLE_PREFIX: str
 
 @final
 class Decision:
@@ -45,16 +55,7 @@ class Decision:
 class Engine:
     """One engine for one process. Making it does nothing; the first decision builds it."""
 
-    def __new__(
-        cls,
-        ini: Sequence[tuple[str, str]],
-        admin_username: str | None,
-        database: str | None,
-        database_kind: str,
-        users: Users,
-        logger: Logger,
-        store: store.Store | None = None,
-    ) -> Engine: ...
+    def __new__(cls, given: Given, logger: Logger) -> Engine: ...
     def recall(self, method: str, path: str, environ: dict[str, Any]) -> str | None:
         """Who a request is, where memory alone can tell; `None` sends the caller on to `decide`."""
     def decide(
@@ -123,12 +124,61 @@ def look(
     database_is_usable: bool,
     database_kind: str,
     static_prefix: str,
+    mlflow_version: str,
     token: str | None,
 ) -> str:
     """What ``mlflow-oidc doctor`` has to know, as JSON without any secret in it.
 
     The settings of this process, what the provider publishes, and whether a token would be let in. It asks
     the provider twice, each time for as long as ``OIDC_HTTP_TIMEOUT`` allows, and writes nothing.
+
+    Raises:
+        RuntimeError: A fault of this program.
+    """
+
+def read_settings(
+    ini: Sequence[tuple[str, str]],
+    database_is_usable: bool,
+    database_kind: str,
+    groups: Sequence[Sequence[str] | None],
+) -> str:
+    """What ``mlflow-oidc users`` has to know of the settings, as JSON without any secret in it.
+
+    ``settings`` are those of this process, as in ``look``; ``judged`` has, for each of ``groups``, whether
+    they let somebody in (``admitted``) and what they say of the administrator's flag (``admin``; ``null``
+    changes nothing), or is ``null`` while the settings have a fault. Nobody is asked, nothing is written.
+
+    Raises:
+        RuntimeError: A fault of this program.
+    """
+
+def prepare_tables(database: str) -> None:
+    """Makes our tables in the file beside an SQLite database, or brings those of an older version up to date.
+
+    The file is closed again. Nobody else in this process may have it open meanwhile.
+
+    Raises:
+        TimeoutError: Somebody else holds the lock.
+        RuntimeError: Anything else, in the words of SQLite.
+    """
+
+def plan_roles(
+    ini: Sequence[tuple[str, str]],
+    database_is_usable: bool,
+    database_kind: str,
+    mlflow_version: str,
+    roles: Sequence[Kept],
+    assigned: Sequence[tuple[int, str, str]],
+    users: dict[int, str],
+    known: Sequence[tuple[str, int, Sequence[str] | None]],
+) -> str:
+    """What would have to change for MLflow's roles to be those of ``[oidc:roles]``, as JSON.
+
+    ``roles`` are ours as they are, ``assigned`` the number of each user who has one with its workspace and
+    name, ``users`` MLflow's users, ``known`` the user name, the number and the groups of everybody whom a
+    login has bound. ``settings`` are as in ``look``; ``changes`` is a list of objects with ``row`` (a
+    ``Change`` of ``mlflow_oidc.roles``), ``before`` and ``why``, or ``null`` while there is a fault in the
+    settings. Nobody is asked and nothing is written.
 
     Raises:
         RuntimeError: A fault of this program.

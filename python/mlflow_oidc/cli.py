@@ -1,4 +1,4 @@
-"""The command `mlflow-oidc`: a demo on this machine, a doctor, and the settings as a page or a file.
+"""The command `mlflow-oidc`: a demo on this machine, a doctor, the people, and the settings.
 
 Nothing heavy is imported before a command needs it: `mlflow-oidc --version` must answer at once, also when
 MLflow itself is broken.
@@ -10,6 +10,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+
+from mlflow_oidc import people_arguments, roles_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else f"unrecognized arguments: {' '.join(more)}"
         )
         parser.error(told)
-    command = {"demo": _demo, "doctor": _doctor, "settings": _settings}[options.command]
+    command = {
+        "demo": _demo,
+        "doctor": _doctor,
+        "roles": _roles,
+        "settings": _settings,
+        "users": _users,
+    }[options.command]
     try:
         return command(options)
     except BrokenPipeError:
@@ -70,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
+    people_arguments.add(commands)
+    roles_arguments.add(commands)
+
     settings = commands.add_parser(
         "settings", help="print every setting with its default and one line of help"
     )
@@ -112,6 +123,18 @@ def _doctor(options: argparse.Namespace) -> int:
     return doctor.run(
         token=options.token is not None, static_prefix=options.static_prefix, as_json=options.json
     )
+
+
+def _users(options: argparse.Namespace) -> int:
+    from mlflow_oidc import people_command
+
+    return people_command.run(options)
+
+
+def _roles(options: argparse.Namespace) -> int:
+    from mlflow_oidc import roles_command
+
+    return roles_command.run(options)
 
 
 def _settings(options: argparse.Namespace) -> int:

@@ -28,6 +28,8 @@ _SECRET_KEY_SINCE = (2, 20, 2)
 # Since this one MLflow ships no password of its administrator, and does without one in the file.
 _NO_PASSWORD_SINCE = (3, 16, 1)
 _SHIPPED_PASSWORDS = ("password", "password1234")
+# Since this one MLflow has roles.
+ROLES_SINCE = (3, 12, 0)
 # Since this one uvicorn is MLflow's default.
 _UVICORN_SINCE = (3, 3, 0)
 # How many groups, scopes and so on a line lists.
@@ -209,6 +211,35 @@ def address(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def roles(patient: Patient) -> Iterator[Finding]:
+    read, release = patient.settings, patient.mlflow_release
+    if read is None or not read["roles"] or release is None:
+        return
+    named = f"{read['roles']} in [oidc:roles]"
+    if release < ROLES_SINCE:
+        yield fault(
+            f"{named}, and MLflow {patient.mlflow_version} has no roles: nothing of it is carried out. "
+            "3.12.0 is the first that has them"
+        )
+        return
+    from mlflow_oidc import roles_command
+    from mlflow_oidc.asking import Unanswered
+    from mlflow_oidc.people import Refused
+    from mlflow_oidc.people_database import Place, opened
+
+    place = Place(patient)
+    try:
+        with opened(place) as people:
+            changes = roles_command.look(place, people).changes
+    except (Refused, Unanswered) as reason:
+        yield warning(f"{named}; they cannot be compared with the database: {reason}")
+        return
+    if changes:
+        yield warning(f"{named}; not all is in the database yet. {roles_command.summary(changes)}")
+    else:
+        yield ok(f"{named}, and MLflow's roles are those")
+
+
 def provider(patient: Patient) -> Iterator[Finding]:
     answer = patient.seen.get("metadata")
     if answer is None:
@@ -343,6 +374,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("secret key", secret_key),
     ("settings", settings),
     ("address", address),
+    ("roles", roles),
     ("provider", provider),
     ("keys", keys),
     ("scopes", scopes),

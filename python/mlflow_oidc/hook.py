@@ -156,8 +156,9 @@ def _make_engine() -> Engine:
     import mlflow
     from mlflow.server import auth
 
-    from mlflow_oidc import early, permissions, releases
+    from mlflow_oidc import early, permissions, releases, roles
     from mlflow_oidc.asking import Database
+    from mlflow_oidc.given import Given
     from mlflow_oidc.store import Store
     from mlflow_oidc.users import Users
 
@@ -166,30 +167,42 @@ def _make_engine() -> Engine:
 
     path, kind = _database(auth.store.engine)
     database = Database(auth.store.engine)
+    without_roles = roles.missing(auth.store.engine, mlflow.__version__)
     store = Store(database) if path is None and is_of_a_server(kind) else None
     _server = None if store is None else database
-    engine = Engine(
-        _section(Path(auth.__file__).parent / "basic_auth.ini"),
-        auth.auth_config.admin_username,
-        path,
-        kind,
+    given = Given(
+        ini=_section(Path(auth.__file__).parent / "basic_auth.ini"),
+        admin_username=auth.auth_config.admin_username,
+        database=path,
+        database_kind=kind,
+        mlflow_version=mlflow.__version__,
         # Since MLflow 3.13 there may be a replica that MLflow reads from.
-        Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
-        logger,
-        store,
+        users=Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
+        roles=None if without_roles else roles.Roles(database),
+        without_roles=without_roles or "",
+        store=store,
     )
+    engine = Engine(given, logger)
     permissions.remember(auth, mlflow.__version__, engine.permission_cache_seconds())
     return engine
 
 
 def _section(default_path: Path) -> list[tuple[str, str]]:
-    """The pairs of ``[oidc]`` in the file that MLflow reads too."""
-    # No interpolation: a '%' in a secret is a '%'.
+    """The pairs of ``[oidc]`` in the file that MLflow reads too, and ``[oidc:roles]`` as one of them."""
+    # No interpolation: a '%' in a secret is a '%'. And names as they are written: roles have capitals.
     parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(os.environ.get("MLFLOW_AUTH_CONFIG_PATH") or default_path)
-    if not parser.has_section("oidc"):
+    pairs = _pairs(parser, "oidc")
+    if roles := _pairs(parser, "oidc:roles"):
+        pairs.append(("roles", "\n".join(f"{name} =\n{value}" for name, value in roles)))
+    return pairs
+
+
+def _pairs(parser: configparser.ConfigParser, section: str) -> list[tuple[str, str]]:
+    if not parser.has_section(section):
         return []
-    return [(name, value) for name, value in parser.items("oidc") if name not in parser.defaults()]
+    return [(name, value) for name, value in parser.items(section) if name not in parser.defaults()]
 
 
 def _database(engine: Any) -> tuple[str | None, str]:

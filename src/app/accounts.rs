@@ -1,7 +1,7 @@
 //! From an identity to a row of MLflow's `users`: binding, making, the admin flag, and taking it back.
 
 use super::users::{forget, forgotten, prepared, remember};
-use super::{Admitted, App};
+use super::{Admitted, App, roles};
 use crate::error::{Code, Error, Result, quote};
 use crate::identity::{Identity, Statement};
 use crate::ports::{Bound, IdentityRow, Level, Made, Patience, StoreFault, UserRow};
@@ -45,7 +45,7 @@ pub fn settle(app: &App, statement: &Statement) -> Result<Admitted> {
 
 struct Written {
     admitted: Admitted,
-    /// Whether groups or flag were written.
+    /// Whether groups, roles or flag were written.
     rights_changed: bool,
 }
 
@@ -85,10 +85,12 @@ fn write(app: &App, statement: &Statement) -> Result<Written> {
     }
     let flag_written = follow_admin(app, &row, &user, wanted)?;
     take_note(statement, &mut row);
+    // Before the groups are noted, like the flag: after a crash between the two the groups are still news.
+    let roles_written = roles::follow(app, &row)?;
     if row != before {
         app.world.store.note(&row)?;
     }
-    let rights_changed = flag_written || row.groups != before.groups;
+    let rights_changed = flag_written || roles_written || row.groups != before.groups;
     Ok(Written { admitted: remember(app, statement, row, before_reading), rights_changed })
 }
 
@@ -111,11 +113,12 @@ fn take_note(statement: &Statement, row: &mut IdentityRow) {
     }
 }
 
-/// Somebody who was let in before and may not be any more: what the provider says now is noted, so that the sessions end
-/// too, and the flag that a login gave is taken back.
+/// Somebody who was let in before and may not be any more: what the provider says now is noted, the flag that a login gave is
+/// taken back, and the sessions end. One that a crash leaves behind is worth nothing beside the noted groups.
 fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<()> {
     let before = row.clone();
     take_note(statement, &mut row);
+    let roles_written = roles::follow(app, &row)?;
     if row == before {
         // Another worker may have noted it, and this one not have heard of it.
         forget(app, &row);
@@ -131,7 +134,16 @@ fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<(
     }
     app.world.store.note(&row)?;
     forget(app, &row);
-    app.log(Level::Info, &format!("{} has lost the groups that let them in", quote(&row.username)));
+    // A newer token may have let them in again meanwhile, and given what was just taken.
+    if roles_written
+        && let Some(newest) = app.world.store.identity(&row.issuer, &row.subject, Patience::Wait)?
+    {
+        roles::follow(app, &newest)?;
+    }
+    let count = app.world.store.remove_ended(&row.issuer, Some(&row.subject), None)?;
+    app.sessions.forget_all();
+    let username = quote(&row.username);
+    app.log(Level::Info, &format!("{username} has lost the groups that let them in: {count} sessions end"));
     Ok(())
 }
 

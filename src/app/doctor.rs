@@ -41,7 +41,16 @@ fn read(config: &Config) -> Value {
         "user_groups": config.rules.user_groups,
         "admin_groups": config.rules.admin_groups,
         "skew": config.skew,
+        "roles": config.rules.roles.all().len(),
+        "session_cache": config.session_cache,
+        "link_existing_users": config.link_existing_users,
+        "basic_auth": config.basic_auth,
     })
+}
+
+/// Whether these groups let somebody in, and what they say of the administrator's flag (`null` changes nothing).
+pub fn judge_groups(config: &Config, groups: Option<&[String]>) -> Value {
+    json!({"admitted": config.rules.admit(groups).is_ok(), "admin": config.rules.is_admin(groups)})
 }
 
 /// What the provider publishes, asked for and judged as the refresher does it. It blocks.

@@ -21,6 +21,8 @@ pub enum Kind {
     Url,
     /// A path of a file.
     Path,
+    /// A section of its own, `[oidc:NAME]`, of which the lines are the value.
+    Section,
 }
 
 /// One setting.
@@ -68,6 +70,8 @@ keys! {
         "Members of one of these groups are MLflow administrators, and get in.";
     "groups_claim" Kind::List, "groups", "", "realm_access.roles",
         "The claims that hold the groups: a name or a dotted path. A leading '/' of a group is ignored.";
+    "roles" Kind::Section, "", "none", "research/scientists =\n    group ml-research\n    workspace * USE\n    experiment * EDIT",
+        "The roles of MLflow that groups give, with their grants (MLflow 3.12 and later; docs/roles.md). OIDC_ROLES_FILE names a file of such lines.";
     "public_url" Kind::Url, "", "taken from OIDC_REDIRECT_URI, else from a request to loopback or an allowed host", "https://mlflow.example.com",
         "Where people open MLflow, with its path if it has one. Needed behind a proxy.";
     "redirect_uri" Kind::Url, "", "the public URL and /oidc/callback", "https://mlflow.example.com/oidc/callback",
@@ -80,6 +84,8 @@ keys! {
         "How far the clocks of the provider and of this server may be apart.";
     "session_lifetime" Kind::Duration(60, 31_536_000), "12h", "", "12h",
         "How long a browser stays signed in (seconds, or 30m, 12h, 7d).";
+    "session_recheck" Kind::Duration(0, 31_536_000), "15m", "", "15m",
+        "Within how long after the provider last vouched for somebody who is signed in it is asked again; 0 is never.";
     "session_cache_seconds" Kind::Duration(0, 300), "5", "", "5",
         "How long a worker may go on with what it read of a session or user: the delay of a logout elsewhere.";
     "permission_cache_seconds" Kind::Duration(0, 300), "5", "", "5",
@@ -102,6 +108,15 @@ impl Key {
         format!("OIDC_{}", self.name.to_ascii_uppercase())
     }
 
+    /// Where it stands in `basic_auth.ini`, for messages.
+    pub fn place(&self) -> String {
+        if self.kind == Kind::Section {
+            format!("[oidc:{}]", self.name)
+        } else {
+            format!("[oidc] {}", self.name)
+        }
+    }
+
     /// The default in words.
     pub fn default_words(&self) -> &'static str {
         if self.unset.is_empty() { self.default } else { self.unset }
@@ -117,13 +132,22 @@ pub fn find(name: &str) -> Option<&'static Key> {
 /// without which nothing runs.
 pub fn sample_ini() -> String {
     let mut out = String::from("[oidc]\n");
-    for key in KEYS {
+    let (sections, lines): (Vec<&Key>, Vec<&Key>) = KEYS.iter().partition(|key| key.kind == Kind::Section);
+    for key in lines {
         let required = key.unset == "required";
         let _ = writeln!(out, "\n# {}", key.help);
         let _ = writeln!(out, "# {} ({})", key.env(), key.default_words());
         let value = if key.example.is_empty() { key.default } else { key.example };
         let line = format!("{}{} = {value}", if required { "" } else { "# " }, key.name);
         let _ = writeln!(out, "{}", line.trim_end());
+    }
+    for key in sections {
+        let _ = writeln!(out, "\n# {}", key.help);
+        let _ = writeln!(out, "# {} ({})", key.env(), key.default_words());
+        let _ = writeln!(out, "# {}", key.place());
+        for line in key.example.lines() {
+            let _ = writeln!(out, "# {line}");
+        }
     }
     out
 }
@@ -133,7 +157,8 @@ pub fn markdown() -> String {
     let mut out = String::from("| `[oidc]` | environment | default | meaning |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = if key.unset.is_empty() { format!("`{}`", key.default) } else { key.unset.to_owned() };
-        let _ = writeln!(out, "| `{}` | `{}` | {default} | {} |", key.name, key.env(), key.help);
+        let name = if key.kind == Kind::Section { key.place() } else { key.name.to_owned() };
+        let _ = writeln!(out, "| `{name}` | `{}` | {default} | {} |", key.env(), key.help);
     }
     out
 }

@@ -1,9 +1,11 @@
 //! The settings: one table, parsed once into types, every fault told at once.
 
+pub mod grants;
 pub mod keys;
 pub mod nearest;
 pub mod parse;
 pub mod raw;
+pub mod roles;
 pub mod site;
 
 pub use parse::parse;
@@ -26,6 +28,10 @@ pub struct Facts {
     pub flask_secret_key: Option<Secret>,
     /// The password of MLflow's own jobs at its gateway.
     pub gateway_token: Option<Secret>,
+    /// MLflow's version, where it is a release.
+    pub mlflow: Option<grants::Release>,
+    /// Whether MLflow has workspaces (`MLFLOW_ENABLE_WORKSPACES`).
+    pub workspaces: bool,
 }
 
 /// Everything that is configured, checked and typed.
@@ -51,6 +57,8 @@ pub struct Config {
     pub skew: i64,
     /// `OIDC_SESSION_LIFETIME`, in seconds.
     pub session_lifetime: i64,
+    /// `OIDC_SESSION_RECHECK`, in seconds; 0 is never.
+    pub session_recheck: i64,
     /// `OIDC_SESSION_CACHE_SECONDS`.
     pub session_cache: i64,
     /// `OIDC_PERMISSION_CACHE_SECONDS`.

@@ -5,6 +5,7 @@ use super::raw::{Fault, Raw};
 use super::site::{CALLBACK, Place, Site};
 use super::{Config, Facts};
 use crate::error::quote;
+use crate::identity::roles::Roles;
 use crate::identity::{Rules, plain};
 use crate::oidc::discovery::{is_plain_loopback, parse_address};
 use crate::secret::Secret;
@@ -65,6 +66,7 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
         groups_claims: reader.some("groups_claim", "the name of a claim"),
         user_groups,
         admin_groups,
+        roles: reader.roles(facts),
     };
     let place = reader.place(facts);
     let scopes = reader.text("scopes");
@@ -83,6 +85,7 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
         audiences: reader.list("audience"),
         skew: reader.duration("clock_skew_seconds"),
         session_lifetime: reader.duration("session_lifetime"),
+        session_recheck: reader.duration("session_recheck"),
         session_cache: reader.duration("session_cache_seconds"),
         permission_cache: reader.duration("permission_cache_seconds"),
         session_secrets,
@@ -268,6 +271,20 @@ impl<'r> Reader<'r> {
             self.fault("subject_claim", "sub, oid, or uid,sub", &quote(&self.text("subject_claim")));
         }
         value
+    }
+
+    /// `[oidc:roles]`, each fault with the name of its role.
+    fn roles(&mut self, facts: &Facts) -> Roles {
+        let Some(text) = self.given("roles") else { return Roles::default() };
+        let source = self.raw.values.get("roles").map_or("", |given| &given.source);
+        super::roles::parse(text, facts.mlflow).unwrap_or_else(|faults| {
+            self.faults.extend(faults.into_iter().map(|(role, expected, found)| Fault {
+                key: role.map_or_else(|| source.to_owned(), |role| format!("{source} {role}")),
+                expected,
+                found,
+            }));
+            Roles::default()
+        })
     }
 
     fn session_secrets(&mut self, facts: &Facts, client_secret: Option<&Secret>) -> Vec<Secret> {

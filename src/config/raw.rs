@@ -1,6 +1,6 @@
 //! Settings as they were given: from the environment, from `[oidc]` of `basic_auth.ini`, from mounted files.
 
-use super::keys::{self, KEYS};
+use super::keys::{self, KEYS, Key, Kind};
 use super::nearest::nearest;
 use crate::error::quote;
 use crate::secret::Secret;
@@ -60,7 +60,11 @@ impl Raw {
         }
         let from_environment = std::mem::take(&mut raw.values);
         for (name, value) in ini {
-            raw.take(&name.to_ascii_lowercase(), &format!("[oidc] {name}"), &value, &read_file);
+            let name = name.to_ascii_lowercase();
+            let source = keys::find(&name)
+                .filter(|key| key.kind == Kind::Section)
+                .map_or_else(|| format!("[oidc] {name}"), Key::place);
+            raw.take(&name, &source, &value, &read_file);
         }
         raw.values.extend(from_environment);
         raw

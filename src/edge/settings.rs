@@ -5,8 +5,8 @@ use crate::secret::Secret;
 use std::io::Read;
 use std::path::Path;
 
-/// The largest file that `..._FILE` may name, in bytes.
-const FILE_LIMIT: u64 = 64 * 1024;
+/// The largest file that `..._FILE` may name, in bytes: a thousand roles with their lines have a tenth of it.
+const FILE_LIMIT: u64 = 1024 * 1024;
 
 /// Gathers the settings of this process. `ini` is the `[oidc]` section as Python's configparser read it.
 pub fn gather(ini: Vec<(String, String)>) -> Raw {

@@ -1,6 +1,7 @@
 //! Claims become an identity: who it is, under which name MLflow knows them, which groups they are in.
 
 mod groups;
+pub mod roles;
 mod username;
 
 pub use groups::too_many as too_many_groups;
@@ -28,6 +29,8 @@ pub struct Rules {
     pub user_groups: Vec<String>,
     /// Groups whose members are MLflow administrators (`OIDC_ADMIN_GROUP`); empty leaves the flag alone.
     pub admin_groups: Vec<String>,
+    /// The roles of MLflow's that groups give (`[oidc:roles]`).
+    pub roles: roles::Roles,
 }
 
 /// Somebody the provider vouches for. `(issuer, subject)` is who it is; the rest may change.
@@ -67,6 +70,23 @@ impl Rules {
     /// # Errors
     /// `token_subject`, `username_missing`, `username_invalid`, `email_unverified`, `token_claim`, `groups_overage`.
     pub fn identify(&self, issuer: &str, claims: &Object) -> Result<Statement> {
+        self.statement(issuer, claims, || self.username(claims))
+    }
+
+    /// The same of somebody whose user name is settled: what names them may be missing.
+    ///
+    /// # Errors
+    /// `token_subject`, `email_unverified`, `token_claim`, `groups_overage`.
+    pub fn identify_again(&self, issuer: &str, claims: &Object, username: &str) -> Result<Statement> {
+        self.statement(issuer, claims, || Ok(username.to_owned()))
+    }
+
+    fn statement(
+        &self,
+        issuer: &str,
+        claims: &Object,
+        username: impl FnOnce() -> Result<String>,
+    ) -> Result<Statement> {
         // Google has no groups, and people are named by their address where groups are.
         if self.groups_claims.iter().any(|name| name == "email") && claims.contains_key("email") {
             check_vouched_for(claims)?;
@@ -74,7 +94,7 @@ impl Rules {
         let identity = Identity {
             issuer: issuer.to_owned(),
             subject: self.subject(claims)?.to_owned(),
-            username: self.username(claims)?,
+            username: username()?,
             groups: groups::read(claims, &self.groups_claims)?.map(|groups| self.bounded(groups)),
         };
         if identity.groups.is_none()
@@ -120,9 +140,9 @@ impl Rules {
         !self.user_groups.is_empty()
     }
 
-    /// Whether membership means anything: who gets in, or who is an administrator.
+    /// Whether membership means anything: who gets in, who is an administrator, or who has which role.
     pub fn groups_decide(&self) -> bool {
-        !(self.user_groups.is_empty() && self.admin_groups.is_empty())
+        !(self.user_groups.is_empty() && self.admin_groups.is_empty()) || self.roles.ask_for_groups()
     }
 
     fn subject<'a>(&self, claims: &'a Object) -> Result<&'a str> {
@@ -163,8 +183,11 @@ impl Rules {
         groups.dedup();
         // What decides is kept first, so that the bound can never cost anybody their rights.
         if groups.len() > GROUPS_LIMIT {
+            let deciding = self.roles.deciding(&groups);
             groups.sort_by_key(|group| {
-                !(self.user_groups.contains(group) || self.admin_groups.contains(group))
+                !(self.user_groups.contains(group)
+                    || self.admin_groups.contains(group)
+                    || deciding.contains(group))
             });
             groups.truncate(GROUPS_LIMIT);
         }

@@ -2,7 +2,7 @@
 
 use super::engine;
 use crate::app::doctor::{self, Provider};
-use crate::config::{Config, Fault, Raw};
+use crate::config::{self, Config, Fault, Raw};
 use crate::edge::settings;
 use crate::edge::system::SystemClock;
 use crate::ports::Clock;
@@ -15,20 +15,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Looks at the settings of this process, asks the provider once, and judges a token if there is one. The answer is JSON,
 /// and holds no secret. It writes nothing and starts no thread that outlives it.
 #[pyfunction]
-#[pyo3(signature = (ini, database_is_usable, database_kind, static_prefix, token))]
+#[pyo3(signature = (ini, database_is_usable, database_kind, static_prefix, mlflow_version, token))]
 pub fn look(
     py: Python<'_>,
     ini: Vec<(String, String)>,
     database_is_usable: bool,
     database_kind: String,
     static_prefix: String,
+    mlflow_version: String,
     token: Option<String>,
 ) -> PyResult<String> {
     let token = token.map(Secret::new);
     let work = || {
         let mut raw = settings::gather(ini);
-        let facts = engine::facts(None, static_prefix);
+        let facts = engine::facts(None, static_prefix, &mlflow_version);
         let parsed = engine::parse(&mut raw, database_is_usable, &database_kind, &facts);
+        if let Ok(config) = &parsed {
+            raw.warnings.extend(config::roles::warnings(&config.rules.roles, &facts));
+        }
         examine(&raw, parsed, token.as_ref()).to_string()
     };
     let found = engine::let_go(py, || catch_unwind(AssertUnwindSafe(work)).ok());

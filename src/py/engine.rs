@@ -2,6 +2,7 @@
 
 use super::convert::{Decision, Parts, text};
 use super::log::PythonLog;
+use super::roles::PythonRoles;
 use super::store::PythonStore;
 use super::users::PythonUsers;
 use crate::app::wire::{self, Request};
@@ -32,36 +33,26 @@ pub struct Engine {
     built: OnceCell<Result<Arc<App>, Vec<Fault>>>,
 }
 
+/// `mlflow_oidc.given.Given`.
+#[derive(FromPyObject)]
 struct Given {
     ini: Vec<(String, String)>,
     admin_username: Option<String>,
     database: Option<String>,
     database_kind: String,
+    mlflow_version: String,
     users: Py<PyAny>,
+    roles: Option<Py<PyAny>>,
+    without_roles: String,
     store: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Engine {
-    /// Takes what MLflow tells: the pairs of `[oidc]`, the bootstrap administrator, the path of the SQLite database (or
-    /// `None`) and its kind, the adapter to MLflow's users, a logger, and, for a database that is not SQLite, the adapter to
-    /// our own tables there.
+    /// Takes what MLflow tells (`mlflow_oidc.given.Given`) and a logger.
     #[new]
-    #[pyo3(signature = (ini, admin_username, database, database_kind, users, logger, store=None))]
-    fn new(
-        ini: Vec<(String, String)>,
-        admin_username: Option<String>,
-        database: Option<String>,
-        database_kind: String,
-        users: Py<PyAny>,
-        logger: Py<PyAny>,
-        store: Option<Py<PyAny>>,
-    ) -> Self {
-        Self {
-            given: Mutex::new(Some(Given { ini, admin_username, database, database_kind, users, store })),
-            log: Arc::new(PythonLog::new(logger)),
-            built: OnceCell::new(),
-        }
+    fn new(given: Given, logger: Py<PyAny>) -> Self {
+        Self { given: Mutex::new(Some(given)), log: Arc::new(PythonLog::new(logger)), built: OnceCell::new() }
     }
 
     /// Who a request is, where memory alone can tell; `None` sends the caller on to `decide`, which would
@@ -80,12 +71,14 @@ impl Engine {
         let header = |name| text(environ, name).ok();
         let host = header(intern!(py, "HTTP_HOST"))?;
         let authorization = header(intern!(py, "HTTP_AUTHORIZATION"))?;
-        let (mut cookie, mut scheme, mut fetch_site, mut origin) = (None, None, None, None);
+        let (mut cookie, mut scheme, mut fetch_site, mut fetch_mode, mut origin) =
+            (None, None, None, None, None);
         // Whoever sends a header is judged by it alone.
         if authorization.is_none() {
             cookie = header(intern!(py, "HTTP_COOKIE"))?;
             scheme = header(intern!(py, "wsgi.url_scheme"))?;
             fetch_site = header(intern!(py, "HTTP_SEC_FETCH_SITE"))?;
+            fetch_mode = header(intern!(py, "HTTP_SEC_FETCH_MODE"))?;
             origin = header(intern!(py, "HTTP_ORIGIN"))?;
         }
         let request = Request {
@@ -96,6 +89,7 @@ impl Engine {
             cookie: read(cookie.as_ref())?,
             scheme: read(scheme.as_ref())?.unwrap_or("http"),
             fetch_site: read(fetch_site.as_ref())?,
+            fetch_mode: read(fetch_mode.as_ref())?,
             origin: read(origin.as_ref())?,
             ..Request::default()
         };
@@ -210,9 +204,16 @@ impl Engine {
             self.log.log(Level::Warning, &format!("configuration: {warning}"));
         }
         let prefix = settings::mlflow_value("_MLFLOW_STATIC_PREFIX").unwrap_or_default();
-        let facts = facts(given.admin_username, prefix);
+        let facts = facts(given.admin_username, prefix, &given.mlflow_version);
         let is_usable = given.database.is_some() || given.store.is_some();
         let config = parse(&mut raw, is_usable, &given.database_kind, &facts)?;
+        if given.roles.is_none() && !config.rules.roles.is_empty() {
+            let line = format!("[oidc:roles] is not carried out: {}", given.without_roles);
+            self.log.log(Level::Error, &line);
+        }
+        for warning in config::roles::warnings(&config.rules.roles, &facts) {
+            self.log.log(Level::Warning, &format!("configuration: {warning}"));
+        }
         let transport = transport(&config)?;
         let refresher = Worker::new();
         let clerk = Worker::new();
@@ -229,6 +230,7 @@ impl Engine {
             transport: Arc::new(transport),
             store,
             users: Arc::new(PythonUsers::new(given.users)),
+            roles: given.roles.map(|roles| Arc::new(PythonRoles::new(roles)) as _),
             refresher: Arc::clone(&refresher) as Arc<_>,
             clerk: Arc::clone(&clerk) as Arc<_>,
             log: Arc::clone(&self.log) as Arc<_>,
@@ -248,7 +250,7 @@ fn read<'a>(header: Option<&'a Bound<'_, PyString>>) -> Option<Option<&'a str>> 
 }
 
 /// What MLflow tells this process about itself.
-pub fn facts(admin_username: Option<String>, static_prefix: String) -> Facts {
+pub fn facts(admin_username: Option<String>, static_prefix: String, mlflow_version: &str) -> Facts {
     Facts {
         static_prefix,
         admin_username,
@@ -257,6 +259,9 @@ pub fn facts(admin_username: Option<String>, static_prefix: String) -> Facts {
             .unwrap_or_default(),
         flask_secret_key: settings::mlflow_secret("MLFLOW_FLASK_SERVER_SECRET_KEY"),
         gateway_token: settings::mlflow_secret("_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"),
+        mlflow: config::grants::release(mlflow_version),
+        workspaces: settings::mlflow_value("MLFLOW_ENABLE_WORKSPACES")
+            .is_some_and(|value| !["false", "0", ""].contains(&value.trim().to_ascii_lowercase().as_str())),
     }
 }
 

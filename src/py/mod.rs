@@ -5,6 +5,9 @@ mod convert;
 mod doctor;
 mod engine;
 mod log;
+mod people;
+mod role_plan;
+mod roles;
 mod store;
 mod users;
 
@@ -20,6 +23,10 @@ mod _native {
     #[pymodule_export]
     use super::engine::Engine;
     #[pymodule_export]
+    use super::people::{prepare_tables, read_settings};
+    #[pymodule_export]
+    use super::role_plan::plan_roles;
+    #[pymodule_export]
     use super::store::Store;
     #[pymodule_export]
     use super::{catalogue_markdown, settings_markdown, settings_sample_ini};
@@ -28,6 +35,10 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // The `password_hash` of accounts that a login made.
+        module.add("NO_PASSWORD", crate::app::NO_PASSWORD)?;
+        // What the names of our roles begin with in MLflow.
+        module.add("ROLE_PREFIX", crate::identity::roles::PREFIX)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

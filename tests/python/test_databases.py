@@ -59,7 +59,7 @@ def served(
             provider.issuer,
             settings=settings,
             workers=2,
-            database=url,
+            database_uri=url,
             secrets=(databases.PASSWORD,),
         )
         yield Served(kind, url, server)
@@ -276,7 +276,7 @@ def test_a_new_user_is_let_in_when_the_replica_that_mlflow_reads_has_them(
             "3.17.2",
             provider.issuer,
             settings=settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="0"),
-            database=url,
+            database_uri=url,
             replica=replica.url_of(url),
             secrets=(databases.PASSWORD,),
         )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlflow_oidc._native import Engine
+from mlflow_oidc.given import Given
 from support import venvs
 
 ISSUER = [
@@ -37,7 +38,8 @@ def request(
 
 def make_engine(folder: Path, ini: list[tuple[str, str]] = ISSUER) -> Engine:
     logger = logging.getLogger("test.native")
-    return Engine(ini, "admin", str(folder / "basic_auth.db"), "sqlite", NoUsers(), logger)
+    database = str(folder / "basic_auth.db")
+    return Engine(Given(ini, "admin", database, "sqlite", "3.17.2", NoUsers(), None, "", None), logger)
 
 
 def threads() -> int:

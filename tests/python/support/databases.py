@@ -262,6 +262,9 @@ class MariaDB(DatabaseServer):
         super().stop(sign)
 
     def _administer(self, statements: list[str]) -> None:
+        if not Path(self._socket).exists():
+            # PyMySQL would leave a socket of its own open.
+            raise pymysql.OperationalError("the server does not listen yet")
         connection = pymysql.connect(unix_socket=self._socket, user="root", connect_timeout=10)
         account = f"{USER}@localhost"
         grants = f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{PASSWORD}'"

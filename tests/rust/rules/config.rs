@@ -1,7 +1,7 @@
 //! The settings: where they come from, what they may be, and that every fault is told at once.
 
 use crate::support::{CLIENT_ID, CLIENT_SECRET, ISSUER, facts, parse};
-use mlflow_oidc::config::keys::{KEYS, markdown, sample_ini};
+use mlflow_oidc::config::keys::{KEYS, Kind, markdown, sample_ini};
 use mlflow_oidc::config::{self, Config, Facts, Fault, Raw};
 use mlflow_oidc::secret::Secret;
 use std::collections::BTreeSet;
@@ -337,8 +337,14 @@ fn what_seals_comes_from_its_own_setting_else_mlflow_else_the_client_secret() {
 fn the_documents_name_every_setting() {
     let (sample, table) = (sample_ini(), markdown());
     for key in KEYS {
-        assert!(sample.contains(&key.env()) && sample.contains(&format!("{} =", key.name)), "{}", key.name);
-        assert!(table.contains(&format!("| `{}` | `{}` |", key.name, key.env())), "{}", key.name);
+        let is_section = key.kind == Kind::Section;
+        let (line, name) = if is_section {
+            (format!("# [oidc:{}]\n# {}", key.name, key.example.lines().next().unwrap()), key.place())
+        } else {
+            (format!("{} =", key.name), key.name.to_owned())
+        };
+        assert!(sample.contains(&key.env()) && sample.contains(&line), "{}", key.name);
+        assert!(table.contains(&format!("| `{name}` | `{}` |", key.env())), "{}", key.name);
     }
     // The sample is one that can be read: only what is required is not commented out.
     let open: Vec<&str> = sample.lines().filter(|l| !l.is_empty() && !l.starts_with(['#', '['])).collect();

@@ -1,6 +1,7 @@
 //! From an identity to a row of MLflow's `users`: who may have which name, and who is an administrator.
 
 use crate::support::{Ask, Browser, Draft, World};
+use mlflow_oidc::config::roles;
 use mlflow_oidc::identity::Rules;
 use mlflow_oidc::ports::UserRow;
 use serde_json::{Value, json};
@@ -348,9 +349,11 @@ fn the_bound_on_groups_never_costs_a_group_that_decides() {
         groups_claims: vec!["groups".to_owned()],
         user_groups: vec!["zzz".to_owned()],
         admin_groups: vec!["zzz_admin".to_owned()],
+        roles: roles::parse("a =\n group zzzz\n prompt * READ\nb =\n group g119*\n run * READ", None)
+            .unwrap(),
     };
     let mut groups: Vec<String> = (0..12_000).map(|n| format!("g{n}")).collect();
-    groups.extend(["zzz".to_owned(), "zzz_admin".to_owned()]);
+    groups.extend(["zzz", "zzz_admin", "zzzz"].map(str::to_owned));
     let Value::Object(claims) = json!({"iss": "i", "sub": "s", "name": "n", "groups": groups}) else {
         panic!()
     };
@@ -359,6 +362,7 @@ fn the_bound_on_groups_never_costs_a_group_that_decides() {
     assert_eq!(kept.len(), 10_000);
     assert!(rules.admit(Some(kept)).is_ok());
     assert_eq!(rules.is_admin(Some(kept)), Some(true));
+    assert_eq!(rules.roles.of(kept).len(), 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod browser;
 mod draft;
 mod keys;
 mod provider;
+mod roles;
 mod tables;
 mod world;
 
@@ -13,4 +14,5 @@ pub use browser::Browser;
 pub use draft::Draft;
 pub use keys::{Signer, base64url, jwk, public_key_as_der, public_key_as_pem, sign, unpadded_base64url};
 pub use provider::{Answer, answer, down, keys, metadata, ok, spoilt};
+pub use roles::resource;
 pub use world::{CLIENT_ID, CLIENT_SECRET, ISSUER, NOW, World, facts, parse};

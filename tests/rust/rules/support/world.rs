@@ -1,6 +1,7 @@
 //! The world of a test: a clock that stands still until it is moved, chance that counts, threads that are none.
 
 use super::provider::FakeProvider;
+use super::roles::MemoryRoles;
 use super::tables::{MemoryStore, MemoryUsers};
 use mlflow_oidc::app::App;
 use mlflow_oidc::config::{self, Config, Facts, Fault, Raw};
@@ -152,9 +153,17 @@ pub struct World {
     pub provider: Arc<FakeProvider>,
     pub store: Arc<MemoryStore>,
     pub users: Arc<MemoryUsers>,
+    pub roles: Arc<MemoryRoles>,
     pub refresher: Arc<Rounds>,
     pub clerk: Arc<Rounds>,
     pub log: Arc<Lines>,
+}
+
+#[derive(Default)]
+struct Tables {
+    store: Arc<MemoryStore>,
+    users: Arc<MemoryUsers>,
+    roles: Arc<MemoryRoles>,
 }
 
 /// What MLflow tells in these tests.
@@ -191,20 +200,26 @@ impl World {
     }
 
     pub fn told(settings: &[(&str, &str)], facts: &Facts) -> Self {
-        Self::build(parse(settings, facts).unwrap(), Arc::default(), Arc::default())
+        Self::build(parse(settings, facts).unwrap(), Tables::default())
     }
 
     /// Settings that may be wrong.
     pub fn try_with(settings: &[(&str, &str)]) -> Result<Self, Vec<Fault>> {
-        Ok(Self::build(parse(settings, &facts())?, Arc::default(), Arc::default()))
+        Ok(Self::build(parse(settings, &facts())?, Tables::default()))
     }
 
     /// Another engine on the same tables: another worker, or the same server with other settings.
     pub fn beside(&self, settings: &[(&str, &str)]) -> Self {
-        Self::build(parse(settings, &facts()).unwrap(), Arc::clone(&self.store), Arc::clone(&self.users))
+        let tables = Tables {
+            store: Arc::clone(&self.store),
+            users: Arc::clone(&self.users),
+            roles: Arc::clone(&self.roles),
+        };
+        Self::build(parse(settings, &facts()).unwrap(), tables)
     }
 
-    fn build(config: Config, store: Arc<MemoryStore>, users: Arc<MemoryUsers>) -> Self {
+    fn build(config: Config, tables: Tables) -> Self {
+        let Tables { store, users, roles } = tables;
         let clock = Arc::new(FakeClock(AtomicI64::new(NOW)));
         let chance = Arc::new(Counting { count: AtomicU64::new(next_seed()), ended: AtomicBool::new(false) });
         let provider = Arc::new(FakeProvider::new());
@@ -217,6 +232,7 @@ impl World {
             transport: Arc::clone(&provider) as _,
             store: Arc::clone(&store) as _,
             users: Arc::clone(&users) as _,
+            roles: Some(Arc::clone(&roles) as _),
             refresher: Arc::clone(&refresher) as _,
             clerk: Arc::clone(&clerk) as _,
             log: Arc::clone(&log) as _,
@@ -224,7 +240,7 @@ impl World {
         let app = Arc::new(App::new(config, world).unwrap());
         refresher.app.set(Arc::downgrade(&app)).unwrap();
         clerk.app.set(Arc::downgrade(&app)).unwrap();
-        Self { app, clock, chance, provider, store, users, refresher, clerk, log }
+        Self { app, clock, chance, provider, store, users, roles, refresher, clerk, log }
     }
 }
 

@@ -1,0 +1,178 @@
+"""The changes of ``mlflow-oidc users``: link, unlink and sign out.
+
+What a login would refuse (`may_take` in src/app/accounts.rs) is refused here too, unless it is said that it
+is meant.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from mlflow_oidc import tables
+from mlflow_oidc.people import HANDLE_LIMIT, Identity, People, Refused, User, is_valid
+from mlflow_oidc.people_database import Place, opened
+from mlflow_oidc.people_print import DONE, REFUSED, misused, names, printable
+
+
+def link(options: argparse.Namespace, place: Place) -> int:
+    """Binds an MLflow user to a subject. The exit status; raises ``Refused``."""
+    read, _ = place.read()
+    issuer = options.issuer or (read and read["issuer"])
+    if not issuer:
+        raise Refused(
+            "expected the issuer in OIDC_ISSUER_URL or by --issuer, found none that can be used "
+            "(mlflow-oidc doctor says what is wrong with the settings)"
+        )
+    for name in (options.user, options.subject, issuer):
+        # The server counts a subject in bytes, the tables count characters.
+        if not name or len(name.encode()) > tables.NAME_LIMIT or not tables.fits(name):
+            return misused(f"a user, a subject and an issuer have 1 to {tables.NAME_LIMIT} characters")
+    with opened(place) as people:
+        user = _to_be_linked(people, place, options)
+        old = people.bound_to(options.user)
+        if _is_bound(people, user, old, issuer, options):
+            print(printable(f"{options.user} is bound to the subject {options.subject} already"))
+            return DONE
+    with opened(place, writes=True) as people:
+        user = user or people.make(options.user)
+        people.link(Identity(issuer, options.subject, user.username, user.id, None, 0, user.is_ours), old)
+    print(printable(f"Linked {user.username} to the subject {options.subject} of {issuer}."))
+    print("Whoever signs in as that subject has this account and all its grants.")
+    if options.administrator and not user.is_ours:
+        told = names(read["admin_groups"]) if read and read["admin_groups"] else "the admin group"
+        print(
+            printable(
+                f"They get in as a member of {told} only; no login takes the flag of this account away."
+            )
+        )
+    if read and issuer != read["issuer"]:
+        print(printable(f"Note: the server here believes {read['issuer']} alone."))
+    return DONE
+
+
+def _to_be_linked(people: People, place: Place, options: argparse.Namespace) -> User | None:
+    """``None`` for one who is still to be made."""
+    user = people.user(options.user)
+    if user is None and not options.make:
+        raise Refused(f"there is no MLflow user {options.user!r}; --make makes one, as a first login would")
+    protected = options.user == place.administrator or (user is not None and user.is_admin)
+    if protected is not options.administrator:
+        raise Refused(
+            f"{options.user!r} is no administrator of MLflow; leave --administrator out"
+            if options.administrator
+            else f"{options.user!r} is an administrator of MLflow; say --administrator if the subject "
+            f"{options.subject!r} is to be one"
+        )
+    return user
+
+
+def _is_bound(
+    people: People, user: User | None, old: Identity | None, issuer: str, options: argparse.Namespace
+) -> bool:
+    """Whether nothing is left to do; ``Refused`` where somebody else has the user or the subject."""
+    of_subject = people.of_subject(options.subject, issuer)
+    if old is not None and of_subject == [old] and is_valid(old, user):
+        return True
+    others = [other.username for other in of_subject if other.username != options.user]
+    if others:
+        raise Refused(f"the subject {options.subject!r} is bound to {others[0]!r}; unlink that first")
+    if old is not None and not options.replace:
+        raise Refused(
+            f"{options.user!r} is bound to the subject {old.subject!r} of {old.issuer}; "
+            "--replace takes it from there, and ends the sessions"
+        )
+    return False
+
+
+def unlink(options: argparse.Namespace, place: Place) -> int:
+    """Takes a binding away, after a question. The exit status; raises ``Refused``."""
+    with opened(place) as people:
+        identity = bound(people, options.user)
+        user = people.user(options.user)
+        read, _ = place.read()
+        by_rule = bool(read and read["link_existing_users"])
+        if not options.yes and (stop := _asked(_consequence(identity, user, by_rule))) is not None:
+            return stop
+        if not people.unlink(identity):
+            raise Refused("somebody else has unlinked it in this moment")
+    print(
+        printable(f"Unlinked {identity.username} from the subject {identity.subject} of {identity.issuer}.")
+    )
+    print(f"{_ended(identity.sessions)} {_soon(read)} Grants and roles in MLflow are as they were.")
+    if identity.made_here and user is not None and not user.is_ours:
+        print("The account was given a password; with it they get in, where OIDC_BASIC_AUTH is on.")
+    return DONE
+
+
+def _consequence(identity: Identity, user: User | None, by_rule: bool) -> str:
+    name = identity.username
+    begin = f"Unlink {name} from the subject {identity.subject} of {identity.issuer}? The sessions end"
+    if user is None:
+        return f"{begin}; MLflow has no such user (any more)."
+    if user.is_ours or (by_rule and not user.is_admin):
+        return (
+            f"{begin}; the account keeps its grants, and the next subject that the provider calls {name} "
+            "gets it with all of them: be it a new one of the same person, be it somebody else."
+        )
+    return (
+        f"{begin}; the account keeps its grants and password, and no login gets it until it is linked again."
+    )
+
+
+def _asked(question: str) -> int | None:
+    """``None`` for a yes, else the exit status."""
+    if not sys.stdin.isatty():
+        return misused(f"{question} Say --yes where nobody can be asked.")
+    try:
+        answer = input(f"{printable(question)} [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() in ("y", "yes"):
+        return None
+    print("Nothing was changed.", file=sys.stderr)
+    return REFUSED
+
+
+def sign_out(options: argparse.Namespace, place: Place) -> int:
+    """Ends sessions. The exit status; raises ``Refused``."""
+    handle = options.session
+    if handle is not None and not (
+        HANDLE_LIMIT <= len(handle) <= 64 and set(handle.lower()) <= set("0123456789abcdef")
+    ):
+        return misused(f"a session is named by {HANDLE_LIMIT} to 64 hexadecimal digits")
+    read, _ = place.read()
+    with opened(place) as people:
+        if handle is not None:
+            session = people.end_session(handle.lower())
+            print(printable(f"Ended the session {session.handle} of {session.username or 'nobody'}."))
+        else:
+            identity = None if options.all else bound(people, options.user)
+            count = people.sign_out(identity)
+            if not count:
+                raise Refused("there is no session to end")
+            print(_ended(count))
+    print(_soon(read))
+    print("Bearer tokens are the provider's: one that they hold is good until it expires.")
+    return DONE
+
+
+def _ended(count: int) -> str:
+    return f"{count} {'session has' if count == 1 else 'sessions have'} ended."
+
+
+def _soon(read: dict[str, Any] | None) -> str:
+    seconds = f"{read['session_cache']} s" if read else "the seconds of OIDC_SESSION_CACHE_SECONDS"
+    return f"Every worker knows within {seconds}."
+
+
+def bound(people: People, username: str) -> Identity:
+    """The identity of a user name; raises ``Refused`` where there is none."""
+    identity = people.bound_to(username)
+    if identity is None:
+        told = (
+            "is bound to no identity"
+            if people.user(username)
+            else "is not known, neither to MLflow nor to us"
+        )
+        raise Refused(f"{username!r} {told}; mlflow-oidc users list --all shows who is")
+    return identity

@@ -1,0 +1,155 @@
+"""Finds and opens the databases of the server in whose folder, environment and Python a command runs."""
+
+import configparser
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool, StaticPool
+
+from mlflow_oidc import _native, tables
+from mlflow_oidc.asking import Database, Unanswered
+from mlflow_oidc.doctor import Patient
+from mlflow_oidc.people import People, Refused
+from mlflow_oidc.read_only import plain_file
+from mlflow_oidc.store import Store
+
+# Seconds that a locked SQLite file is waited for.
+_PATIENCE = 15
+
+
+class Place:
+    """What the settings say here."""
+
+    def __init__(self, patient: Patient) -> None:
+        """Takes the reader of MLflow's own file and of the environment. Opens nothing."""
+        self.patient = patient
+
+    @cached_property
+    def url(self) -> URL:
+        """The address of MLflow's database. It may hold a password, and is never printed."""
+        ini = self.patient.ini
+        if isinstance(ini, str):
+            raise Refused(f"{self.patient.ini_path}: {ini}; MLFLOW_AUTH_CONFIG_PATH names the server's")
+        address = self._mlflow_setting("database_uri")
+        if not address:
+            raise Refused(f"{self.patient.ini_path}: expected database_uri in [mlflow], found none")
+        try:
+            return make_url(address)
+        except (ArgumentError, ValueError):
+            raise Refused(f"{self.patient.ini_path}: database_uri is no address that can be read") from None
+
+    @property
+    def administrator(self) -> str | None:
+        """The name of the administrator whom MLflow makes."""
+        named = self.patient.environment.get("MLFLOW_AUTH_ADMIN_USERNAME")
+        return named or self._mlflow_setting("admin_username")
+
+    def _mlflow_setting(self, name: str) -> str | None:
+        try:
+            return self.patient.mlflow_setting(name)
+        except configparser.Error:
+            told = f"MLflow cannot read {name} in [mlflow]; a '%' in a value is written '%%'"
+            raise Refused(f"{self.patient.ini_path}: {told}") from None
+
+    def read(self, *groups: list[str] | None) -> tuple[dict[str, Any] | None, list[dict[str, Any] | None]]:
+        """Our settings, and what they make of these lists of groups; ``None`` while they have a fault."""
+        hook, ini_path = self.patient.hook, self.patient.ini_path
+        pairs = [] if isinstance(hook, str) else hook._section(ini_path)
+        kind = self.url.get_backend_name()
+        usable = kind != "sqlite" or _file(self.url) is not None
+        answer = json.loads(_native.read_settings(pairs, usable, kind, list(groups)))
+        return answer["settings"]["read"], answer["judged"] or [None] * len(groups)
+
+
+def _file(url: URL) -> str | None:
+    """The absolute path of an SQLite file; ``None`` where the database is anything else."""
+    return plain_file(SimpleNamespace(url=url, dialect=SimpleNamespace(name=url.get_backend_name())))
+
+
+@contextmanager
+def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
+    """MLflow's tables and ours; with ``writes`` ours are made where they are missing.
+
+    Raises:
+        Refused: There is no such database, or it gave no answer; in words without its password.
+    """
+    people = None
+    try:
+        people = _open(place, writes)
+        yield people
+    except ModuleNotFoundError as fault:
+        raise Refused(f"the driver of the database is not installed here: {fault}") from None
+    except (SQLAlchemyError, sqlite3.Error, TimeoutError, RuntimeError, Unanswered) as fault:
+        raise Refused(f"the database gave no answer: {_words(fault, place.url)}") from None
+    finally:
+        if people is not None:
+            people.close()
+
+
+def _open(place: Place, writes: bool) -> People:
+    url = place.url
+    path = _file(url)
+    if path is None:
+        engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+        there = sqlalchemy.inspect(engine)
+        _expect_users(there.has_table("users"), "the database of database_uri")
+        if there.has_table(tables.sessions.name) and there.has_table(tables.identities.name):
+            return People(engine, engine)
+        if writes:
+            Store(Database(engine)).prepare()
+        return People(engine, engine if writes else _empty())
+    if not Path(path).is_file():
+        raise Refused(f"there is no file {path}; a relative database_uri counts from the server's folder")
+    mlflow = _sqlite(path)
+    _expect_users(sqlalchemy.inspect(mlflow).has_table("users"), path)
+    ours = f"{path}-oidc"
+    if not writes and not Path(ours).is_file():
+        return People(mlflow, _empty())
+    if writes or not _is_current(ours):
+        # By the wheel's own copy of SQLite, which closes the file before Python's opens it.
+        _native.prepare_tables(path)
+    return People(mlflow, _sqlite(ours))
+
+
+def _expect_users(there: bool, where: str) -> None:
+    if not there:
+        raise Refused(f"there is no table 'users' in {where}; MLflow makes it at its first start")
+
+
+def _sqlite(path: str) -> Any:
+    url = URL.create("sqlite", database=path)
+    return sqlalchemy.create_engine(url, poolclass=NullPool, connect_args={"timeout": _PATIENCE})
+
+
+def _empty() -> Any:
+    """Our tables in memory, for a server where nobody has signed in yet."""
+    engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
+    tables.metadata.create_all(engine)
+    return engine
+
+
+def _is_current(path: str) -> bool:
+    with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
+        return all(
+            {column.name for column in table.columns}
+            <= {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
+            for table in (tables.identities, tables.sessions)
+        )
+
+
+def _words(fault: Exception, url: URL) -> str:
+    """The first line of what a driver says. Some repeat the address."""
+    said = str(getattr(fault, "orig", None) or fault).strip().split("\n")[0]
+    for secret in (url.password, quote(url.password or "")):
+        said = said.replace(str(secret), "***") if secret else said
+    return f"{said} ({type(fault).__name__})"
