@@ -106,7 +106,8 @@ def test_a_route_of_the_event_loop_knows_people_by_bearer_and_by_session(
         pytest.skip("no route of this MLflow is on an event loop")
     alice = person("alice")
     # Never seen: the clerk makes the user, and the client comes again.
-    assert server.call_native("GET", ARTIFACT, headers=bearer(provider, alice)).status_code == 404
+    first = server.call_native("GET", ARTIFACT, headers=bearer(provider, alice))
+    assert first.status_code == 404, first.text
     browser = Browser(server)
     browser.login(provider, alice)
     cookie = {"Cookie": "; ".join(f"{k}={v}" for k, v in browser.cookies[browser.origin].items())}
@@ -145,12 +146,7 @@ def test_without_its_database_it_says_503_to_everybody_and_heals_by_itself(
     if server.modern:
         asked += [(ARTIFACT, token), (ARTIFACT, cookie), (ARTIFACT, fresh)]
         assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
-        assert server.call_native("GET", ARTIFACT, headers=cookie).status_code == 404
     with served.database.stopped():
-        # Whom we remember MLflow looks for, does not find, and would call unknown.
-        for path, headers in [(ARTIFACT, token), (ARTIFACT, cookie)] * server.modern:
-            answer = server.call("GET", path, headers=headers)
-            assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "1"), answer.text
         time.sleep(server.session_cache_seconds + 0.2)
         for path, headers in asked * 3:
             answer = server.call("GET", path, headers=headers)
@@ -191,11 +187,10 @@ def test_a_database_that_hangs_holds_nobody_else_on_the_event_loop(
     for worker in range(2):
         with server.only_worker(worker):
             assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
-    # At first both workers remember who it is, and then not any more.
+    time.sleep(server.session_cache_seconds + 0.2)
     with served.database.frozen():
         took = []
         for _ in range(20):
-            time.sleep(0.1)
             began = time.monotonic()
             answer = server.call("GET", ARTIFACT, headers=token)
             took.append(time.monotonic() - began)
@@ -237,6 +232,34 @@ def test_a_name_that_mysql_takes_for_anothers_gives_nobody_that_account(
         assert (answer.status_code, answer.json()["code"]) == (401, "account_without_password"), answer.text
 
 
+def test_whoever_is_remembered_is_not_called_unknown_on_a_route_of_the_event_loop(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    """MLflow looks for the user there, waits without a limit, and answers 401 where that fails."""
+    url = databases.prepared("postgresql", "3.17.2", tmp_path)
+    server = make_server(
+        "3.17.2",
+        provider.issuer,
+        settings=settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="300"),
+        database=url,
+        secrets=(databases.PASSWORD,),
+    )
+    token = bearer(provider, person("alice"))
+    for _ in range(2):
+        assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
+    database = databases.running("postgresql")
+    for away in (database.stopped, database.frozen):
+        with away():
+            for _ in range(5):
+                began = time.monotonic()
+                answer = server.call("GET", ARTIFACT, headers=token)
+                assert time.monotonic() - began < 0.5
+                assert answer.status_code == 503, answer.text
+                assert answer.headers["Retry-After"] == "1"
+                assert answer.json()["code"] == "database_unavailable"
+        assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
+
+
 LATE = 1.5
 
 
@@ -264,7 +287,6 @@ def test_a_new_user_is_let_in_when_the_replica_that_mlflow_reads_has_them(
         # On the event loop the clerk waits, and the client comes again.
         answer = server.call_native("GET", ARTIFACT, headers=bearer(provider, person("bob")))
         assert answer.status_code == 404, answer.text
-        assert "was not found" not in answer.text
         # A session is read where it is written, at once and until it ends.
         browser, carol = Browser(server), person("carol")
         browser.login(provider, carol)
