@@ -25,6 +25,7 @@ from werkzeug.datastructures import Authorization
 from environs import bearer, cookie, environ
 from mlflow_oidc import hook
 from mlflow_oidc._native import Engine
+from mlflow_oidc.given import Given
 
 # Calls before it is counted: everything is built then, and no refusal writes a line of the log any more.
 WARM = {Authorization: 5, Response: 505}
@@ -75,7 +76,8 @@ def main() -> None:
         # So long that no rows are read again while it is counted, which is thirty times slower than life.
         settings.append(("session_cache_seconds", "60"))
         database = str(Path(folder, "basic_auth.db"))
-        hook._engine = Engine(settings, "admin", database, "sqlite", Users(), "3.17.2", None, "", logger)  # type: ignore[arg-type]
+        given = Given(settings, "admin", database, "sqlite", "3.17.2", Users(), None, "", None)  # type: ignore[arg-type]
+        hook._engine = Engine(given, logger)
         run(told["tokens"], marks, app)
         sys.stdout.flush()
         # The engine's threads hold connections to files in the folder; nobody needs them any more.

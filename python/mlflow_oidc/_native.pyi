@@ -6,8 +6,8 @@ from os import PathLike
 from typing import Any, final
 
 from mlflow_oidc import store
-from mlflow_oidc.roles import Kept, Roles
-from mlflow_oidc.users import Users
+from mlflow_oidc.given import Given
+from mlflow_oidc.roles import Kept
 
 __all__ = [
     "Decision",
@@ -55,19 +55,7 @@ class Decision:
 class Engine:
     """One engine for one process. Making it does nothing; the first decision builds it."""
 
-    def __new__(
-        cls,
-        ini: Sequence[tuple[str, str]],
-        admin_username: str | None,
-        database: str | None,
-        database_kind: str,
-        users: Users,
-        mlflow_version: str,
-        roles: Roles | None,
-        without_roles: str,
-        logger: Logger,
-        store: store.Store | None = None,
-    ) -> Engine: ...
+    def __new__(cls, given: Given, logger: Logger) -> Engine: ...
     def recall(self, method: str, path: str, environ: dict[str, Any]) -> str | None:
         """Who a request is, where memory alone can tell; `None` sends the caller on to `decide`."""
     def decide(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+import sqlalchemy
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
@@ -32,6 +33,8 @@ _STUCK = 5.0
 # that is too old. By SQLSTATE, and by the numbers of MySQL and MariaDB.
 _CONFLICTS: tuple[Any, ...] = ("40001", "40P01", "55P03", 1020, 1205, 1213)
 
+_NOTHING = sqlalchemy.select(sqlalchemy.literal(1))
+
 # Of a parent process: they must neither be used nor be closed in its child, whose end would end them there.
 _abandoned: list[Any] = []
 _all: list["Database"] = []
@@ -39,7 +42,8 @@ _all: list["Database"] = []
 
 class Unanswered(Exception):
     """The database could not be asked. ``for_the_log`` has no word of the driver's: it may repeat the
-    address."""
+    address.
+    """
 
     def __init__(self, for_the_log: str) -> None:
         """Takes what may be logged."""
@@ -67,7 +71,8 @@ class Database:
         """Does work in one transaction, with a connection as its argument.
 
         It may be done twice: after a conflict, and once after the connection was lost, perhaps while it was
-        being committed. So work has to be good for that."""
+        being committed. So work has to be good for that.
+        """
         deadline = time.monotonic() + _PATIENCE
         lost = False
         while True:
@@ -98,7 +103,8 @@ class Database:
         """Does a read, which sees committed rows only, for somebody who may hardly wait.
 
         A thread of ours asks. While it has no answer, whoever comes next is told so at once: a database that
-        is gone costs the event loop the time once and not with every request."""
+        is gone costs the event loop the time once and not with every request.
+        """
         question = _Question(work)
         with self._lock:
             waits = not self._silent
@@ -115,6 +121,14 @@ class Database:
                 return question.outcome()
             self._silent = True
         raise TimeoutError("the database did not answer in time")
+
+    def answers(self) -> bool:
+        """Whether it answers at once."""
+        try:
+            self.now(lambda connection: connection.execute(_NOTHING).first())
+        except (TimeoutError, Unanswered):
+            return False
+        return True
 
     def _answered(self) -> None:
         """An ordinary thread has had an answer."""
@@ -138,7 +152,8 @@ class Database:
 
     def abandon(self) -> None:
         """In the child of a fork: the thread is not there, its connection and those of the pool are the
-        parent's."""
+        parent's.
+        """
         if self._line is not None:
             _abandoned.append(self._line)
         self._line, self._silent, self._lock = None, False, threading.Lock()
@@ -230,25 +245,23 @@ class _Line:
 
 def told(error: Exception) -> str:
     """The kind of a database's error and its code: what it says may repeat an address with its password."""
-    found = _code(error)
     kind = type(getattr(error, "orig", None) or error).__name__
-    return kind if found is None else f"{kind} ({found})"
+    codes = _codes(error)
+    return f"{kind} ({codes[0]})" if codes else kind
 
 
-def _code(error: Exception) -> str | int | None:
+def _codes(error: Exception) -> list[Any]:
+    """The driver's own number and the SQLSTATE, where there are any."""
     original = getattr(error, "orig", None)
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if isinstance(state, str):
-        return state
     first = next(iter(getattr(original, "args", ())), None)
     # A number of MySQL's, or an SQLSTATE of ODBC's: five letters and no blank.
-    if isinstance(first, int) or (isinstance(first, str) and len(first) == 5 and first.isalnum()):
-        return first
-    return None
+    is_code = isinstance(first, int) or (isinstance(first, str) and len(first) == 5 and first.isalnum())
+    states = (getattr(original, name, None) for name in ("sqlstate", "pgcode"))
+    return [*([first] if is_code else []), *(state for state in states if isinstance(state, str))]
 
 
 def _is_conflict(error: DBAPIError) -> bool:
-    return _code(error) in _CONFLICTS or "database is locked" in str(error.orig)
+    return any(code in _CONFLICTS for code in _codes(error)) or "database is locked" in str(error.orig)
 
 
 def _after_fork() -> None:

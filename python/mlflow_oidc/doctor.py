@@ -98,12 +98,17 @@ class Patient:
         return hook
 
     @cached_property
+    def database_uri(self) -> str | None:
+        """The address that MLflow opens; it may hold a password."""
+        try:
+            return self.mlflow_setting("database_uri")
+        except configparser.Error:
+            return None
+
+    @cached_property
     def database(self) -> tuple[str | None, str]:
         """The path of MLflow's SQLite file, and the kind of database; an address may hold a password."""
-        try:
-            address = self.mlflow_setting("database_uri")
-        except configparser.Error:
-            address = None
+        address = self.database_uri
         if not address or isinstance(self.hook, str):
             return None, "none"
         from sqlalchemy.engine import make_url

@@ -26,6 +26,8 @@ _BODY_LIMIT = 128 * 1024
 logger = logging.getLogger("mlflow.oidc")
 
 _engine: Engine | None = None
+# MLflow's database, where it is one of a server.
+_server: Any = None
 _engine_lock = threading.Lock()
 
 # The request itself: each use of the proxy finds it anew, which would cost more than all the rest here.
@@ -51,6 +53,10 @@ def authenticate_request() -> Authorization | Response:
         engine = _engine or _make_engine_once()
         username = engine.recall(current.method, current.path, current.environ)
         answer = _decide(current, engine) if username is None else _allow(current, username)
+        if _server is not None and isinstance(answer, Authorization) and _get_running_loop() is not None:
+            # MLflow asks its database there next, waits without a limit with the whole event loop, and calls
+            # the user unknown (401) when it fails.
+            answer = answer if _server.answers() else _unavailable()
     except Exception:
         logger.exception("a fault in mlflow-oidc: the request was refused")
         answer = _broken()
@@ -125,6 +131,16 @@ def _broken() -> Response:
     return Response(json.dumps(body), status=500, mimetype="application/json")
 
 
+def _unavailable() -> Response:
+    body = {
+        "error_code": "TEMPORARILY_UNAVAILABLE",
+        "message": "The database of users cannot be asked now. Try again in a moment. [database_unavailable]",
+        "code": "database_unavailable",
+    }
+    headers = {"Retry-After": "1"}
+    return Response(json.dumps(body), status=503, headers=headers, mimetype="application/json")
+
+
 def _make_engine_once() -> Engine:
     global _engine
     with _engine_lock:
@@ -134,6 +150,7 @@ def _make_engine_once() -> Engine:
 
 
 def _make_engine() -> Engine:
+    global _server
     # Imported here: MLflow, if imported early, reads its configuration and makes its app, and SQLAlchemy
     # takes 100 ms where MLflow has not imported it.
     import mlflow
@@ -141,6 +158,7 @@ def _make_engine() -> Engine:
 
     from mlflow_oidc import early, permissions, releases, roles
     from mlflow_oidc.asking import Database
+    from mlflow_oidc.given import Given
     from mlflow_oidc.store import Store
     from mlflow_oidc.users import Users
 
@@ -150,19 +168,21 @@ def _make_engine() -> Engine:
     path, kind = _database(auth.store.engine)
     database = Database(auth.store.engine)
     without_roles = roles.missing(auth.store.engine, mlflow.__version__)
-    engine = Engine(
-        _section(Path(auth.__file__).parent / "basic_auth.ini"),
-        auth.auth_config.admin_username,
-        path,
-        kind,
+    store = Store(database) if path is None and is_of_a_server(kind) else None
+    _server = None if store is None else database
+    given = Given(
+        ini=_section(Path(auth.__file__).parent / "basic_auth.ini"),
+        admin_username=auth.auth_config.admin_username,
+        database=path,
+        database_kind=kind,
+        mlflow_version=mlflow.__version__,
         # Since MLflow 3.13 there may be a replica that MLflow reads from.
-        Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
-        mlflow.__version__,
-        None if without_roles else roles.Roles(database),
-        without_roles or "",
-        logger,
-        Store(database) if path is None and is_of_a_server(kind) else None,
+        users=Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
+        roles=None if without_roles else roles.Roles(database),
+        without_roles=without_roles or "",
+        store=store,
     )
+    engine = Engine(given, logger)
     permissions.remember(auth, mlflow.__version__, engine.permission_cache_seconds())
     return engine
 
@@ -189,7 +209,8 @@ def _database(engine: Any) -> tuple[str | None, str]:
     """The absolute path of an SQLite file, and what kind of database it is (without its address).
 
     One that is neither a file nor a server's, which SQLAlchemy calls SQLite as well, has a kind of more
-    words."""
+    words.
+    """
     from mlflow_oidc.read_only import plain_file
 
     path = plain_file(engine)
@@ -206,10 +227,10 @@ def is_of_a_server(kind: str) -> bool:
 
 def _after_fork() -> None:
     # A child has the parent's memory but not its threads, and must not touch its SQLite connections.
-    global _engine, _engine_lock
+    global _engine, _engine_lock, _server
     if _engine is not None:
         _engine.abandon()
-    _engine = None
+    _engine = _server = None
     _engine_lock = threading.Lock()
 
 

@@ -57,6 +57,8 @@ _ASSIGNED = sqlalchemy.Table(
     sqlalchemy.Column("role_id", sqlalchemy.Integer),
 )
 
+# Up to so many roles are asked for by name, more are found among all.
+_FEW = 100
 # How often a transaction is tried that another one was in the way of: two workers that make the same role.
 _RACES = 10
 
@@ -195,34 +197,31 @@ def _roles_now(file: ReadOnly, user_id: int) -> Any:
 
 
 def _carry_out(connection: Any, changes: list[Change]) -> bool:
-    numbers: dict[tuple[str, str], int | None] = {}
+    numbers = _numbers(connection, {(workspace, name) for _, workspace, name, *_ in changes})
+    made: set[int] = set()
     complete = True
     for what, workspace, name, first, second, third, user in changes:
-        key = (workspace, name)
-        if key not in numbers:
-            numbers[key] = _number(connection, workspace, name)
-        number = numbers[key]
-        if what == "create":
-            if number is None:
-                values = {"workspace": workspace, "name": name, "description": first}
-                connection.execute(sqlalchemy.insert(_ROLES).values(values))
-                numbers[key] = _number(connection, workspace, name)
-            else:
-                _describe(connection, number, first)
+        number = numbers.get((workspace, name))
+        if what == "create" and number is None:
+            values = {"workspace": workspace, "name": name, "description": first}
+            inserted = connection.execute(sqlalchemy.insert(_ROLES).values(values))
+            number = int(inserted.inserted_primary_key[0])
+            numbers[workspace, name] = number
+            made.add(number)
         elif number is None:
             # Gone meanwhile, and with it all that was to be taken from it.
             complete = complete and what in ("revoke", "delete", "unassign")
-        elif what == "describe":
+        elif what in ("create", "describe"):
             _describe(connection, number, first)
         elif what == "grant":
-            _grant(connection, number, first, second, third)
+            _grant(connection, number, first, second, third, is_new=number in made)
         elif what == "revoke":
             connection.execute(sqlalchemy.delete(_GRANTS).where(*_on(number, first, second)))
         elif what == "delete":
             for table in (_GRANTS, _ASSIGNED):
                 connection.execute(sqlalchemy.delete(table).where(table.c.role_id == number))
             connection.execute(sqlalchemy.delete(_ROLES).where(_ROLES.c.id == number))
-            numbers[key] = None
+            del numbers[workspace, name]
         elif what == "assign":
             _assign(connection, number, user)
         elif what == "unassign":
@@ -233,10 +232,17 @@ def _carry_out(connection: Any, changes: list[Change]) -> bool:
     return complete
 
 
-def _number(connection: Any, workspace: str, name: str) -> int | None:
-    query = sqlalchemy.select(_ROLES.c.id).where(_ROLES.c.workspace == workspace, _ROLES.c.name == name)
-    found = connection.execute(query).scalar()
-    return None if found is None else int(found)
+def _numbers(connection: Any, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    query = sqlalchemy.select(_ROLES.c.id, _ROLES.c.workspace, _ROLES.c.name)
+    if len(wanted) <= _FEW:
+        names = {name for _, name in wanted}
+        query = query.where(_ROLES.c.name.in_(names))
+    # Compared here: some databases do not tell capitals apart.
+    return {
+        (workspace, name): int(number)
+        for number, workspace, name in connection.execute(query).all()
+        if (workspace, name) in wanted
+    }
 
 
 def _describe(connection: Any, number: int, description: str) -> None:
@@ -249,12 +255,13 @@ def _on(number: int, kind: str, pattern: str) -> tuple[Any, ...]:
     return columns.role_id == number, columns.resource_type == kind, columns.resource_pattern == pattern
 
 
-def _grant(connection: Any, number: int, kind: str, pattern: str, permission: str) -> None:
+def _grant(connection: Any, number: int, kind: str, pattern: str, permission: str, *, is_new: bool) -> None:
     there = _on(number, kind, pattern)
-    statement = sqlalchemy.update(_GRANTS).where(*there).values(permission=permission)
-    connection.execute(statement)
+    if not is_new:
+        statement = sqlalchemy.update(_GRANTS).where(*there).values(permission=permission)
+        connection.execute(statement)
     # Not by the count of updated rows: MySQL does not count those that are as they should be.
-    if connection.execute(sqlalchemy.select(_GRANTS.c.id).where(*there)).first() is None:
+    if is_new or connection.execute(sqlalchemy.select(_GRANTS.c.id).where(*there)).first() is None:
         values = {
             "role_id": number,
             "resource_type": kind,

@@ -7,7 +7,8 @@ holds both to them. Rows are tuples, in the order of ``src/py/store.rs``. With a
 from a replica that lags behind.
 
 Each method is one statement or a few that are good alone, so that no isolation level of the server matters:
-nobody decides by a snapshot that is older than the row that they lost a race against."""
+nobody decides by a snapshot that is older than the row that they lost a race against.
+"""
 
 import json
 import time
@@ -106,12 +107,14 @@ class Store:
         statement = (
             update(identities)
             .where(_subject(*_fitting(issuer, subject)))
-            # In this order: MySQL sets one after the other, and the groups have to see the old time.
-            .ordered_values(
-                (_I.groups, case((newer, _I.groups), else_=_groups_text(groups))),
-                (_I.told_at, case((newer, _I.told_at), else_=told_at)),
-                (_I.user_id, user_id),
-                (_I.made_here, made_here),
+            .values(
+                {
+                    # MySQL sets one after the other; after the new time the groups are judged the same.
+                    _I.groups: case((newer, _I.groups), else_=_groups_text(groups)),
+                    _I.told_at: case((newer, _I.told_at), else_=told_at),
+                    _I.user_id: user_id,
+                    _I.made_here: made_here,
+                }
             )
         )
         self._database.run(lambda connection: connection.execute(statement))

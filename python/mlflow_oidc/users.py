@@ -5,7 +5,8 @@ its TLS and its pool, and for SQLite the one copy of the library that may open t
 
 MySQL, MariaDB and SQL Server compare names by a collation: ``WHERE username = 'alice'`` finds 'Alice' as
 well. Here a user is whoever has exactly that name. The unique index goes by the collation too, so at most
-one row is found."""
+one row is found.
+"""
 
 import sqlite3
 import time
@@ -37,7 +38,8 @@ class Users:
 
     def __init__(self, engine: Any, database: Database | None = None, read_engine: Any = None) -> None:
         """Takes MLflow's SQLAlchemy engine over, what asks it, and the engine of its replica, if there is
-        one."""
+        one.
+        """
         self._database = database or Database(engine)
         self._replica = None if read_engine is None else Database(read_engine)
         self._kind: str = engine.dialect.name
@@ -64,7 +66,8 @@ class Users:
         """Adds a user. SQLite gets the ``id`` too.
 
         Returns: ``"made"``; ``"there"`` when the name is there already; ``"alike"`` when the database takes
-        it for the name of another user."""
+        it for the name of another user.
+        """
         values = {"username": username, "password_hash": password_hash, "is_admin": is_admin}
         if self._kind == "sqlite":
             # SQLite alone gives the number of a removed row away again.
@@ -92,7 +95,8 @@ class Users:
 
     def wait_until_seen(self, username: str) -> None:
         """Waits until a replica has a user, since MLflow looks there; ``TimeoutError`` when it takes too
-        long."""
+        long.
+        """
         if self._replica is None:
             return
         deadline = time.monotonic() + _REPLICA_PATIENCE

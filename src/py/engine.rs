@@ -33,13 +33,15 @@ pub struct Engine {
     built: OnceCell<Result<Arc<App>, Vec<Fault>>>,
 }
 
+/// `mlflow_oidc.given.Given`.
+#[derive(FromPyObject)]
 struct Given {
     ini: Vec<(String, String)>,
     admin_username: Option<String>,
     database: Option<String>,
     database_kind: String,
-    users: Py<PyAny>,
     mlflow_version: String,
+    users: Py<PyAny>,
     roles: Option<Py<PyAny>>,
     without_roles: String,
     store: Option<Py<PyAny>>,
@@ -47,36 +49,9 @@ struct Given {
 
 #[pymethods]
 impl Engine {
-    /// Takes what MLflow tells: the pairs of `[oidc]`, the bootstrap administrator, the path of the SQLite database (or
-    /// `None`) and its kind, the adapter to MLflow's users, MLflow's version, the adapter to its roles (or `None` and why there
-    /// is none), a logger, and, for a database that is not SQLite, the adapter to our own tables there.
+    /// Takes what MLflow tells (`mlflow_oidc.given.Given`) and a logger.
     #[new]
-    #[pyo3(signature = (ini, admin_username, database, database_kind, users, mlflow_version, roles, without_roles, logger,
-        store=None))]
-    #[expect(clippy::too_many_arguments, reason = "each is a fact about MLflow that only Python can tell")]
-    fn new(
-        ini: Vec<(String, String)>,
-        admin_username: Option<String>,
-        database: Option<String>,
-        database_kind: String,
-        users: Py<PyAny>,
-        mlflow_version: String,
-        roles: Option<Py<PyAny>>,
-        without_roles: String,
-        logger: Py<PyAny>,
-        store: Option<Py<PyAny>>,
-    ) -> Self {
-        let given = Given {
-            ini,
-            admin_username,
-            database,
-            database_kind,
-            users,
-            mlflow_version,
-            roles,
-            without_roles,
-            store,
-        };
+    fn new(given: Given, logger: Py<PyAny>) -> Self {
         Self { given: Mutex::new(Some(given)), log: Arc::new(PythonLog::new(logger)), built: OnceCell::new() }
     }
 
@@ -96,12 +71,14 @@ impl Engine {
         let header = |name| text(environ, name).ok();
         let host = header(intern!(py, "HTTP_HOST"))?;
         let authorization = header(intern!(py, "HTTP_AUTHORIZATION"))?;
-        let (mut cookie, mut scheme, mut fetch_site, mut origin) = (None, None, None, None);
+        let (mut cookie, mut scheme, mut fetch_site, mut fetch_mode, mut origin) =
+            (None, None, None, None, None);
         // Whoever sends a header is judged by it alone.
         if authorization.is_none() {
             cookie = header(intern!(py, "HTTP_COOKIE"))?;
             scheme = header(intern!(py, "wsgi.url_scheme"))?;
             fetch_site = header(intern!(py, "HTTP_SEC_FETCH_SITE"))?;
+            fetch_mode = header(intern!(py, "HTTP_SEC_FETCH_MODE"))?;
             origin = header(intern!(py, "HTTP_ORIGIN"))?;
         }
         let request = Request {
@@ -112,6 +89,7 @@ impl Engine {
             cookie: read(cookie.as_ref())?,
             scheme: read(scheme.as_ref())?.unwrap_or("http"),
             fetch_site: read(fetch_site.as_ref())?,
+            fetch_mode: read(fetch_mode.as_ref())?,
             origin: read(origin.as_ref())?,
             ..Request::default()
         };

@@ -98,7 +98,7 @@ def test_a_form_that_takes_the_whole_window(
     before = rows(server)
     site = other_site.sibling if kind == "sibling" else other_site.stranger
     for path in ("/oidc/logout", "/api/2.0/mlflow/users/create-ui", "/"):
-        # In a window of its own: the 401 of the form before goes on to the provider by itself, at a sibling's address.
+        # A window for each: the 401 of the form before goes on by itself to a provider that is a sibling.
         page = context.new_page()
         page.goto(site)
         with page.expect_navigation(wait_until="commit") as went:

@@ -50,6 +50,7 @@ def plain(cell: Cell, server_factory: MakeServer, provider: Provider) -> Iterato
     settings = settings_for(
         provider.issuer,
         OIDC_SESSION_CACHE_SECONDS="2",
+        OIDC_ROLES="matrix =\n    group matrix-writers\n    experiment * EDIT",
         # So that a Host header of any kind comes as far as us.
         MLFLOW_SERVER_ALLOWED_HOSTS="*",
         # From 3.17 on MLflow's gateway asks no model on loopback unless it is told.

@@ -1,5 +1,6 @@
 """Real servers on PostgreSQL and on MariaDB: the same people, the same answers, and a database that goes
-away."""
+away.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -57,14 +59,14 @@ def served(
             provider.issuer,
             settings=settings,
             workers=2,
-            database=url,
+            database_uri=url,
             secrets=(databases.PASSWORD,),
         )
         yield Served(kind, url, server)
 
 
-def bearer(provider: Provider, subject: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {provider.bearer(subject)}"}
+def bearer(provider: Provider, subject: str, *groups: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {provider.bearer(subject, groups=groups or ('MLFLOW',))}"}
 
 
 def test_a_login_counts_on_both_workers(served: Served, provider: Provider, person: Person) -> None:
@@ -85,12 +87,13 @@ def test_a_login_counts_on_both_workers(served: Served, provider: Provider, pers
 
 
 def test_a_bearer_is_let_in_and_its_groups_count(served: Served, provider: Provider, person: Person) -> None:
-    boss = person("boss", groups=["MLFLOW", "MLFLOW_admin"])
-    stranger = person("stranger", groups=["OTHER"])
-    assert served.server.call("GET", SEARCH, headers=bearer(provider, boss)).status_code == 200
+    boss, stranger = person("boss"), person("stranger")
+    as_admin = bearer(provider, boss, "MLFLOW", "MLFLOW_admin")
+    assert served.server.call("GET", SEARCH, headers=as_admin).status_code == 200
     ((_, is_admin),) = served.user(f"{boss}@example.org")
     assert bool(is_admin)
-    assert served.server.call("GET", SEARCH, headers=bearer(provider, stranger)).status_code == 403
+    refused = served.server.call("GET", SEARCH, headers=bearer(provider, stranger, "OTHER"))
+    assert (refused.status_code, refused.json()["code"]) == (403, "group_required")
     assert served.user(f"{stranger}@example.org") == []
     assert served.server.admin("GET", SEARCH)["experiments"]
 
@@ -103,7 +106,8 @@ def test_a_route_of_the_event_loop_knows_people_by_bearer_and_by_session(
         pytest.skip("no route of this MLflow is on an event loop")
     alice = person("alice")
     # Never seen: the clerk makes the user, and the client comes again.
-    assert server.call_native("GET", ARTIFACT, headers=bearer(provider, alice)).status_code == 404
+    first = server.call_native("GET", ARTIFACT, headers=bearer(provider, alice))
+    assert first.status_code == 404, first.text
     browser = Browser(server)
     browser.login(provider, alice)
     cookie = {"Cookie": "; ".join(f"{k}={v}" for k, v in browser.cookies[browser.origin].items())}
@@ -201,7 +205,8 @@ def test_a_name_that_mysql_takes_for_anothers_gives_nobody_that_account(
     served: Served, provider: Provider, person: Person
 ) -> None:
     """On MariaDB with the collation that it has by default, as an MLflow that made its own column would have
-    it."""
+    it.
+    """
     if served.kind != "mariadb":
         pytest.skip("PostgreSQL compares names as they are")
     server, alice, carol = served.server, person("alice"), person("carol")
@@ -211,10 +216,9 @@ def test_a_name_that_mysql_takes_for_anothers_gives_nobody_that_account(
     local = {"username": f"{alice}@example.org".upper(), "password": "a-password-0123456789"}
     server.admin("POST", "/api/2.0/mlflow/users/create", json=local)
     assert len(served.user(f"{alice}@example.org")) == 1, "the two names are one to the database"
-    for groups in (["MLFLOW"], ["MLFLOW", "MLFLOW_admin"]):
-        provider.put_user(alice, groups=groups)
+    for groups in (("MLFLOW",), ("MLFLOW", "MLFLOW_admin")):
         for _ in range(2):
-            answer = server.call("GET", SEARCH, headers=bearer(provider, alice))
+            answer = server.call("GET", SEARCH, headers=bearer(provider, alice, *groups))
             assert (answer.status_code, answer.json()["code"]) == (403, "username_taken"), answer.text
     assert [bool(flag) for _, flag in served.user(local["username"])] == [False]
     assert server.call("GET", SEARCH, auth=(local["username"], local["password"])).status_code == 200
@@ -226,3 +230,68 @@ def test_a_name_that_mysql_takes_for_anothers_gives_nobody_that_account(
     for name in (change["username"], change["username"].upper()):
         answer = server.call("GET", SEARCH, auth=(name, change["password"]))
         assert (answer.status_code, answer.json()["code"]) == (401, "account_without_password"), answer.text
+
+
+def test_whoever_is_remembered_is_not_called_unknown_on_a_route_of_the_event_loop(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    """MLflow looks for the user there, waits without a limit, and answers 401 where that fails."""
+    url = databases.prepared("postgresql", "3.17.2", tmp_path)
+    server = make_server(
+        "3.17.2",
+        provider.issuer,
+        settings=settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="300"),
+        database=url,
+        secrets=(databases.PASSWORD,),
+    )
+    token = bearer(provider, person("alice"))
+    for _ in range(2):
+        assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
+    database = databases.running("postgresql")
+    for away in (database.stopped, database.frozen):
+        with away():
+            for _ in range(5):
+                began = time.monotonic()
+                answer = server.call("GET", ARTIFACT, headers=token)
+                assert time.monotonic() - began < 0.5
+                assert answer.status_code == 503, answer.text
+                assert answer.headers["Retry-After"] == "1"
+                assert answer.json()["code"] == "database_unavailable"
+        assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
+
+
+LATE = 1.5
+
+
+def test_a_new_user_is_let_in_when_the_replica_that_mlflow_reads_has_them(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    primary = databases.running("postgresql")
+    url = databases.prepared("postgresql", "3.17.2", tmp_path)
+    assert isinstance(primary, databases.PostgreSQL)
+    replica = databases.Replica(primary, LATE)
+    try:
+        replica.start()
+        server = make_server(
+            "3.17.2",
+            provider.issuer,
+            settings=settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="0"),
+            database_uri=url,
+            replica=replica.url_of(url),
+            secrets=(databases.PASSWORD,),
+        )
+        began = time.monotonic()
+        answer = server.call("GET", SEARCH, headers=bearer(provider, person("alice")))
+        assert answer.status_code == 200, answer.text
+        assert time.monotonic() - began > LATE * 0.8, "the replica was not late: nothing is proved"
+        # On the event loop the clerk waits, and the client comes again.
+        answer = server.call_native("GET", ARTIFACT, headers=bearer(provider, person("bob")))
+        assert answer.status_code == 404, answer.text
+        # A session is read where it is written, at once and until it ends.
+        browser, carol = Browser(server), person("carol")
+        browser.login(provider, carol)
+        assert browser.signed_in()["username"] == f"{carol}@example.org"
+        browser.logout()
+        assert browser.session() is None
+    finally:
+        replica.remove()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from mlflow_oidc import doctor, doctor_checks
-from support import certificates, ports, tokens, venvs, wire
+from support import certificates, databases, ports, tokens, venvs, wire
 from support.forward_proxy import Proxy
 from support.misbehaving import MisbehavingProvider
 from support.provider import CLIENT_SECRET, Provider
@@ -206,10 +206,30 @@ FILES: list[tuple[str, Callable[[str], str], str, str]] = [
         "not set in [mlflow]",
     ),
     (
-        "PostgreSQL",
-        lambda ini: ini.replace("sqlite:///basic_auth.db", f"postgresql://mlflow:{ADMIN[1]}@db/mlflow"),
+        "a database in memory",
+        lambda ini: ini.replace("sqlite:///basic_auth.db", "sqlite://"),
         "settings",
-        "[mlflow] database_uri: expected an SQLite file",
+        "[mlflow] database_uri: expected an SQLite file (sqlite:///basic_auth.db), PostgreSQL, or another",
+    ),
+    (
+        "a database that does not answer",
+        lambda ini: ini.replace(
+            "sqlite:///basic_auth.db", f"postgresql+psycopg2://mlflow:{ADMIN[1]}@127.0.0.1:1/mlflow"
+        ),
+        "database",
+        "it cannot be asked (OperationalError): is it there",
+    ),
+    (
+        "a driver that is not there",
+        lambda ini: ini.replace("sqlite:///basic_auth.db", f"mysql+mysqldb://mlflow:{ADMIN[1]}@db/mlflow"),
+        "database",
+        "the driver MySQLdb is not installed here: pip install mysqlclient",
+    ),
+    (
+        "a dialect that nobody knows",
+        lambda ini: ini.replace("sqlite:///basic_auth.db", f"ingres://mlflow:{ADMIN[1]}@db/mlflow"),
+        "database",
+        "SQLAlchemy knows no driver",
     ),
     (
         "no address of a database",
@@ -484,3 +504,44 @@ def test_a_token_on_the_command_line_is_refused_and_not_repeated(ward: Ward, pro
     done = ward.run("--token", "-", stdin=" \n")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no token on standard input" in done.stderr
+
+
+def test_a_database_of_a_server_is_asked_what_is_there(ward: Ward, tmp_path: Path) -> None:
+    ward.secrets.add(databases.PASSWORD)
+
+    def told(url: str) -> tuple[str, str]:
+        ward.ini = INI.replace("sqlite:///basic_auth.db", url.replace("%", "%%"))
+        (finding,) = ward.look().said["database"]
+        return finding
+
+    assert told(databases.running("postgresql").fresh()) == (
+        "warning",
+        "postgresql answers; MLflow makes its tables there at its first start",
+    )
+    for kind in ("postgresql", "mariadb"):
+        level, said = told(databases.prepared(kind, VERSION, tmp_path))
+        assert level == "ok"
+        assert said.endswith("MLflow's tables are there, ours are made at the first request")
+
+
+def test_the_fault_of_mlflows_migration_on_mysql_is_told_with_its_way_out(ward: Ward, tmp_path: Path) -> None:
+    """Before the first start and after it has failed; what MLflow itself does is what the document says."""
+    url = databases.running("mariadb").fresh()
+    ward.secrets.add(databases.PASSWORD)
+    ward.ini = INI.replace("sqlite:///basic_auth.db", url.replace("%", "%%"))
+    said = []
+    for words in ("Duplicate key on write or update", "Table 'users' already exists"):
+        said += ward.look().faults
+        failed = databases.upgrade(url, VERSION, tmp_path)
+        assert failed.returncode != 0
+        assert words in failed.stderr
+    assert len(said) == 2, said
+    for each in said:
+        assert "mlflow/mlflow#10964" in each
+        assert "a fault of MLflow's" in each
+        assert "docs/databases.md" in each
+    # What a failed start has left goes, as the document says, and then its way out is open.
+    databases.execute(url, "DROP TABLE experiment_permissions, users; DROP TABLE alembic_version_auth")
+    databases.make_ready(url, VERSION)
+    assert databases.upgrade(url, VERSION, tmp_path).returncode == 0
+    assert ward.look().level("database") == {"ok"}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlflow_oidc._native import Engine
+from mlflow_oidc.given import Given
 from support import venvs
 
 ISSUER = [
@@ -38,7 +39,7 @@ def request(
 def make_engine(folder: Path, ini: list[tuple[str, str]] = ISSUER) -> Engine:
     logger = logging.getLogger("test.native")
     database = str(folder / "basic_auth.db")
-    return Engine(ini, "admin", database, "sqlite", NoUsers(), "3.17.2", None, "", logger)
+    return Engine(Given(ini, "admin", database, "sqlite", "3.17.2", NoUsers(), None, "", None), logger)
 
 
 def threads() -> int:

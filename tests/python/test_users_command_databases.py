@@ -39,7 +39,7 @@ def server(make_module_server: MakeServer, provider: Provider, database_uri: str
         "3.17.2",
         provider.issuer,
         settings=settings,
-        database=database_uri,
+        database_uri=database_uri,
         secrets=(databases.PASSWORD,),
         fresh=True,
     )
@@ -128,10 +128,10 @@ def test_the_command_alone_on_mariadb(tmp_path: Path) -> None:
         "3.17.2",
         tmp_path,
         settings=settings_for("https://issuer.example"),
-        database=address,
+        database_uri=address,
         secrets=(databases.PASSWORD,),
     )
-    write_ini(tmp_path, database=address)
+    write_ini(tmp_path, database_uri=address)
     users = Command(place)
     engine = sqlalchemy.create_engine(address)
     try:

@@ -1,7 +1,8 @@
 """PostgreSQL and MariaDB of Debian, started for the tests on a Unix socket of their own and never on TCP.
 
 The system's own services are not touched. Both refuse to run as root, so that they run as the users that
-their packages have made; for anybody else they run as that person."""
+their packages have made; for anybody else they run as that person.
+"""
 
 from __future__ import annotations
 
@@ -92,6 +93,9 @@ class DatabaseServer(ABC):
         pids = [self.pid, *self._children()]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        # The last of its threads stands still a moment later.
+        while not all(_stands_still(pid) for pid in pids):
+            time.sleep(0.01)
         try:
             yield
         finally:
@@ -199,6 +203,43 @@ class PostgreSQL(DatabaseServer):
         return f"postgresql+psycopg2://{USER}:{PASSWORD}@/{name}?host={quote(str(self.folder), safe='')}"
 
 
+class Replica(PostgreSQL):
+    """A second PostgreSQL that has what the first one has, and has it later."""
+
+    kind = "replica"
+
+    def __init__(self, primary: PostgreSQL, late: float) -> None:
+        """Copies the primary as it is now; from then on each commit arrives `late` seconds late."""
+        self._primary, self._late = primary, late
+        super().__init__()
+
+    def _find(self) -> dict[str, str]:
+        return _programs(self, ["pg_basebackup", "postgres"])
+
+    def _begin(self) -> None:
+        where = f"host={self._primary.folder} user={USER} password={PASSWORD}"
+        command = [
+            self._programs["pg_basebackup"],
+            "-d",
+            where,
+            "-D",
+            "data",
+            "-R",
+            "-c",
+            "fast",
+            "--no-sync",
+        ]
+        self._run(command)
+        (self.folder / "data").chmod(0o700)
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), f"--recovery_min_apply_delay={self._late}s"]
+
+    def url_of(self, url: str) -> str:
+        """Where the database of an address of the primary's is read from."""
+        return self._url(url.partition("@/")[2].partition("?")[0])
+
+
 class MariaDB(DatabaseServer):
     kind, package, account = "mariadb", "mariadb-server", "mysql"
 
@@ -247,9 +288,21 @@ def prepared(kind: str, version: str, folder: Path) -> str:
     """The address of a fresh database with MLflow's own tables, made as `docs/databases.md` says."""
     url = running(kind).fresh()
     if kind == "mariadb":
-        first, second = re.findall(r"```sql\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL)
-        execute(url, first if version.startswith("3.") else first + second)
-    done = subprocess.run(
+        make_ready(url, version)
+    done = upgrade(url, version, folder)
+    assert done.returncode == 0, done.stderr
+    return url
+
+
+def make_ready(url: str, version: str) -> None:
+    """The tables that MLflow cannot make on MySQL, by the words of the document."""
+    first, second = re.findall(r"```sql\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL)
+    execute(url, first if version.startswith("3.") else first + second)
+
+
+def upgrade(url: str, version: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """MLflow's own migration, by its own command."""
+    return subprocess.run(
         [str(venvs.program(version, "python")), "-m", "mlflow.server.auth", "db", "upgrade", "--url", url],
         env={**venvs.environment(version, folder), "MLFLOW_FLASK_SERVER_SECRET_KEY": "0123456789abcdef"},
         stdin=subprocess.DEVNULL,
@@ -258,8 +311,6 @@ def prepared(kind: str, version: str, folder: Path) -> str:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return url
 
 
 def execute(url: str, statements: str) -> None:
@@ -310,6 +361,15 @@ def _programs(server: DatabaseServer, names: list[str]) -> dict[str, str]:
             pytest.fail(told)
         pytest.skip(told)
     return programs
+
+
+def _stands_still(pid: int) -> bool:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+    except OSError:
+        # It has ended.
+        return True
 
 
 def _has_account(name: str) -> bool:

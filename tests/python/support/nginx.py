@@ -37,12 +37,13 @@ def program() -> str:
 
 
 class Nginx:
-    """Before one or two servers, under a name that no resolver knows; `way` leads there."""
+    """Before two servers or more, under a name that no resolver knows; `way` leads there."""
 
     def __init__(
-        self, folder: Path, upstreams: tuple[int, int], changes: Mapping[str, str] | None = None
+        self, folder: Path, upstreams: tuple[int, ...], changes: Mapping[str, str] | None = None
     ) -> None:
         self.folder, self.port = folder, ports.free()
+        self._ports = upstreams
         authority = certificates.authority("the company's authority")
         issued = authority.issue(names=(x509.DNSName(NAME),))
         (folder / "authority.pem").write_bytes(authority.pem())
@@ -59,7 +60,7 @@ class Nginx:
         (folder / "nginx.conf").write_text(self._around())
         self._process: subprocess.Popen[bytes] | None = None
 
-    def _filled_in(self, upstreams: tuple[int, int], changes: Mapping[str, str]) -> str:
+    def _filled_in(self, upstreams: tuple[int, ...], changes: Mapping[str, str]) -> str:
         """The documented file with what is the reader's own; whatever is filled in has to be in it."""
         text = DOCUMENTED.read_text()
         own = {
@@ -67,7 +68,7 @@ class Nginx:
             "/etc/nginx/tls/mlflow.pem": str(self.folder / "server.pem"),
             "/etc/nginx/tls/mlflow.key": str(self.folder / "server.key"),
             "server 127.0.0.1:5000;": f"server 127.0.0.1:{upstreams[0]};",
-            "server 127.0.0.1:5001;": f"server 127.0.0.1:{upstreams[1]};",
+            "server 127.0.0.1:5001;": " ".join(f"server 127.0.0.1:{port};" for port in upstreams[1:]),
             **changes,
         }
         for written, wanted in own.items():
@@ -126,10 +127,11 @@ http {{
 
     def next_is(self, port: int) -> None:
         """Whoever asks next is answered by this server: nginx takes them in turn."""
-        for _ in range(4):
-            if answered_by(self.call("GET", "/health")) != port:
+        before = self._ports[self._ports.index(port) - 1]
+        for _ in range(2 * len(self._ports)):
+            if answered_by(self.call("GET", "/health")) == before:
                 return
-        raise AssertionError("the other server never answered")
+        raise AssertionError("the server before it never answered")
 
 
 def answered_by(answer: requests.Response) -> int:
@@ -139,7 +141,7 @@ def answered_by(answer: requests.Response) -> int:
 
 @contextmanager
 def running(
-    folder: Path, upstreams: tuple[int, int], changes: Mapping[str, str] | None = None
+    folder: Path, upstreams: tuple[int, ...], changes: Mapping[str, str] | None = None
 ) -> Iterator[Nginx]:
     made = Nginx(folder, upstreams, changes)
     try:

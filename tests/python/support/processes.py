@@ -27,6 +27,17 @@ def end_group(leader: subprocess.Popen[bytes], grace: float = 5) -> None:
     raise AssertionError(f"processes {_session_members(leader.pid)} do not end")
 
 
+def kill_group(leader: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to every process of the session, its leader first: it would start others in their place."""
+    deadline = time.monotonic() + 10
+    while members := _session_members(leader.pid):
+        for pid in sorted(members, key=lambda pid: pid != leader.pid):
+            _signal(pid, signal.SIGKILL)
+        assert time.monotonic() < deadline, f"processes {members} do not end"
+        time.sleep(0.01)
+    leader.wait()
+
+
 def listeners(port: int) -> list[int]:
     """The processes that take requests on a port: those that hold its socket and have no child that does.
 

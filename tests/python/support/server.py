@@ -22,7 +22,6 @@ ADMIN = ("admin", "admin-password-1234567")
 SESSION_SECRET = "session-secret-of-the-tests-0123456789abcdef"
 # Where people find the servers that stand behind a pretended TLS proxy.
 PUBLIC = "https://mlflow.example"
-SQLITE = "sqlite:///basic_auth.db"
 FUNCTION = "auth.oidc_auth:authenticate_request"
 
 
@@ -46,7 +45,9 @@ class MlflowServer:
         secrets: tuple[str, ...] = (),
         fresh: bool = False,
         port: int | None = None,
-        database: str = SQLITE,
+        database_uri: str = "sqlite:///basic_auth.db",
+        backend_store_uri: str = "sqlite:///mlflow.db",
+        replica: str | None = None,
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
         self.port = port or ports.free(host)
@@ -56,7 +57,7 @@ class MlflowServer:
         # Named by the port: two servers of one test may share a folder, as replicas share their databases.
         self.log = folder / f"server-{self.port}.log"
         self.secrets = {ADMIN[1], SESSION_SECRET, *secrets}
-        # Lines that end a traceback which a test has asked for.
+        # How lines begin that end a traceback which a test has asked for.
         self.excused: set[str] = set()
         self._settings = dict(settings)
         self._arguments = arguments
@@ -66,7 +67,8 @@ class MlflowServer:
         self.roles_section = roles_section
         self._function = function
         self._fresh = fresh
-        self._database = database
+        self._database_uri, self._backend_store_uri = database_uri, backend_store_uri
+        self._replica = replica
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -84,7 +86,14 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section, self._database, self.roles_section)
+        write_ini(
+            self.folder,
+            self._function,
+            self._oidc_section,
+            self._database_uri,
+            self.roles_section,
+            self._replica,
+        )
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -123,6 +132,12 @@ class MlflowServer:
         self._process = None
         faults = self.faults_in_log() + self.faults_in_databases()
         assert not faults, "\n".join(faults) + f"\n--- {self.log}\n{self.log_tail()}"
+
+    def kill(self) -> None:
+        """All its processes at once and without a word, as a power cut ends them."""
+        assert self._process is not None
+        processes.kill_group(self._process)
+        self._process = None
 
     def restart(self, **settings: str) -> None:
         """The same folder, port and log, under other settings."""
@@ -225,7 +240,7 @@ class MlflowServer:
             f"something like a JWT is in the log: {found[:20]}..." for found in tokens.JWT.findall(text)
         ]
         for found in text.split("Traceback")[1:]:
-            if not any(f"\n{line}\n" in found for line in self.excused):
+            if not any(f"\n{line}" in found for line in self.excused):
                 faults.append("a traceback is in the log:\nTraceback" + found[:4000])
                 break
         return faults
@@ -248,7 +263,7 @@ class MlflowServer:
 
     def _default_arguments(self) -> list[str]:
         arguments = ["--host", self.host, "--workers", str(self.workers)]
-        arguments += ["--backend-store-uri", "sqlite:///mlflow.db"]
+        arguments += ["--backend-store-uri", self._backend_store_uri]
         return arguments + ["--artifacts-destination", str(self.folder / "artifacts")]
 
     def environment(self) -> dict[str, str]:
@@ -267,19 +282,22 @@ def write_ini(
     folder: Path,
     function: str = FUNCTION,
     oidc_section: Mapping[str, str] | None = None,
-    database: str = SQLITE,
+    database_uri: str = "sqlite:///basic_auth.db",
     roles_section: str = "",
+    replica: str | None = None,
 ) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
         "[mlflow]",
         "default_permission = READ",
-        # A '%' is written twice: MLflow's parser interpolates.
-        f"database_uri = {database.replace('%', '%%')}",
+        # MLflow reads the file with interpolation.
+        f"database_uri = {database_uri.replace('%', '%%')}",
         f"admin_username = {ADMIN[0]}",
         f"admin_password = {ADMIN[1]}",
         f"authorization_function = {function}",
     ]
+    if replica:
+        lines.append(f"read_database_uri = {replica.replace('%', '%%')}")
     if oidc_section:
         lines += ["", "[oidc]", *(f"{key} = {value}" for key, value in oidc_section.items())]
     if roles_section:

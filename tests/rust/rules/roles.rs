@@ -220,6 +220,21 @@ fn a_session_that_was_there_before_the_settings_changed_follows_them() {
 }
 
 #[test]
+fn a_token_on_the_event_loop_waits_for_the_roles_that_the_settings_give_by_now() {
+    let world = world();
+    token(10, &["ml-research"]).of(&world);
+    let next = world.beside(&[("OIDC_ROLES", &ROLES.replace("group ml-research", ""))]);
+    next.refresher.run();
+    next.clerk.run();
+    let ask = || token(10, &["ml-research"]).on_event_loop();
+    assert_eq!(ask().of(&next).code(), "provider_pending");
+    assert_eq!(roles_of_alice(&world), BOTH);
+    next.clerk.run();
+    assert_eq!(ask().of(&next).username(), ALICE);
+    assert_eq!(roles_of_alice(&world), BOTH[..1]);
+}
+
+#[test]
 fn nobody_gets_in_before_the_roles_are_made() {
     let world = world();
     world.roles.fail(Some(StoreFault::Busy));
@@ -314,6 +329,21 @@ fn an_older_token_gives_nothing_back_to_somebody_who_is_being_turned_away() {
     race(&world, &raw_token(50, Some(&["ml-research"])), token(10, &["ml-research"]));
     assert_eq!(roles_of_alice(&world), BOTH, "the one who turns away wrote last");
     assert_eq!(token(10, &["ml-research"]).of(&world).username(), ALICE);
+}
+
+#[test]
+fn whoever_mends_what_hands_did_looks_again_too() {
+    let world = world();
+    token(100, &["ml-research"]).of(&world);
+    by_hand_nobody_has_any(&world);
+    world.clock.forward(60);
+    // It tells nothing new, so that nothing but the roles is written.
+    race(&world, &token(100, &["ml-research"]), token(10, &["other"]));
+    assert_eq!(roles_of_alice(&world), BOTH[..1]);
+}
+
+fn by_hand_nobody_has_any(world: &World) {
+    world.roles.by_hand(|rows| rows.values_mut().for_each(|row| row.users.clear()));
 }
 
 #[test]
