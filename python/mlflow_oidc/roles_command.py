@@ -142,6 +142,8 @@ def _apply(people: People, options: argparse.Namespace) -> int:
         print("\nMake these changes? Only 'yes' is a yes: ", end="", flush=True)
         if sys.stdin.readline().strip() != "yes":
             raise Refused("nothing was changed")
+    # Whatever becomes of the change: what was to be done is to be seen.
+    sys.stdout.flush()
     roles = Roles(Database(people.mlflow))
     for _ in range(_AGAIN):
         roles.change([each.change for each in plan.changes])

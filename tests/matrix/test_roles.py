@@ -1,4 +1,4 @@
-"""Groups give roles from MLflow 3.12 on; before that the section says so, and locks nobody out."""
+"""Groups give roles from MLflow 3.12 on; before that the section does nothing, and says so."""
 
 from __future__ import annotations
 
