@@ -85,6 +85,7 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
         audiences: reader.list("audience"),
         skew: reader.duration("clock_skew_seconds"),
         session_lifetime: reader.duration("session_lifetime"),
+        session_recheck: reader.duration("session_recheck"),
         session_cache: reader.duration("session_cache_seconds"),
         permission_cache: reader.duration("permission_cache_seconds"),
         session_secrets,
