@@ -35,6 +35,10 @@ _current_request = request._get_current_object  # type: ignore[attr-defined]
 _KEPT = "_mlflow_oidc_answer"
 
 
+class Unavailable(Exception):
+    """The database could not be asked while the engine was made; the next request tries again."""
+
+
 def authenticate_request() -> Authorization | Response:
     """Says who the current Flask request is.
 
@@ -57,6 +61,9 @@ def authenticate_request() -> Authorization | Response:
             # MLflow asks its database there next, waits without a limit with the whole event loop, and calls
             # the user unknown (401) when it fails.
             answer = answer if _server.answers() else _unavailable()
+    except Unavailable as fault:
+        logger.warning("the first request of this worker was refused with database_unavailable: %s", fault)
+        answer = _unavailable()
     except Exception:
         logger.exception("a fault in mlflow-oidc: the request was refused")
         answer = _broken()
@@ -155,9 +162,10 @@ def _make_engine() -> Engine:
     # takes 100 ms where MLflow has not imported it.
     import mlflow
     from mlflow.server import auth
+    from sqlalchemy.exc import SQLAlchemyError
 
     from mlflow_oidc import early, permissions, releases, roles
-    from mlflow_oidc.asking import Database
+    from mlflow_oidc.asking import Database, told
     from mlflow_oidc.given import Given
     from mlflow_oidc.store import Store
     from mlflow_oidc.users import Users
@@ -167,7 +175,10 @@ def _make_engine() -> Engine:
 
     path, kind = _database(auth.store.engine)
     database = Database(auth.store.engine)
-    without_roles = roles.missing(auth.store.engine, mlflow.__version__)
+    try:
+        without_roles = roles.missing(auth.store.engine, mlflow.__version__)
+    except SQLAlchemyError as error:
+        raise Unavailable(told(error)) from None
     store = Store(database) if path is None and is_of_a_server(kind) else None
     _server = None if store is None else database
     given = Given(

@@ -135,10 +135,13 @@ fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<(
     app.world.store.note(&row)?;
     forget(app, &row);
     // A newer token may have let them in again meanwhile, and given what was just taken.
-    if roles_written
-        && let Some(newest) = app.world.store.identity(&row.issuer, &row.subject, Patience::Wait)?
-    {
-        roles::follow(app, &newest)?;
+    if let Some(newest) = app.world.store.identity(&row.issuer, &row.subject, Patience::Wait)? {
+        if roles_written {
+            roles::follow(app, &newest)?;
+        }
+        if app.config.rules.admit(newest.groups.as_deref()).is_ok() {
+            return Ok(());
+        }
     }
     let count = app.world.store.remove_ended(&row.issuer, Some(&row.subject), None)?;
     app.sessions.forget_all();

@@ -19,7 +19,7 @@ from support.real.oidc_provider import OidcProvider
 from support.server import MlflowServer
 
 # Within how many seconds the provider is asked again about who is signed in.
-PERIOD = 8
+PERIOD = 12
 DEEP = "/?x=1#/experiments/0"
 
 

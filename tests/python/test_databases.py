@@ -241,7 +241,7 @@ def test_whoever_is_remembered_is_not_called_unknown_on_a_route_of_the_event_loo
         "3.17.2",
         provider.issuer,
         settings=settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="300"),
-        database=url,
+        database_uri=url,
         secrets=(databases.PASSWORD,),
     )
     token = bearer(provider, person("alice"))
@@ -295,3 +295,22 @@ def test_a_new_user_is_let_in_when_the_replica_that_mlflow_reads_has_them(
         assert browser.session() is None
     finally:
         replica.remove()
+
+
+def test_a_worker_whose_first_request_meets_no_database_says_503_and_heals(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    server = make_server(
+        "3.17.2",
+        provider.issuer,
+        settings=settings_for(provider.issuer),
+        database_uri=databases.prepared("postgresql", "3.17.2", tmp_path),
+        secrets=(databases.PASSWORD,),
+    )
+    token = bearer(provider, person("alice"))
+    with databases.running("postgresql").stopped():
+        for method, path in (("GET", SEARCH), ("POST", "/v1/traces")):
+            answer = server.call(method, path, headers=token)
+            assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable"), answer.text
+            assert answer.headers["Retry-After"] == "1"
+    assert server.call("GET", SEARCH, headers=token).status_code == 200
