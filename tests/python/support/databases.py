@@ -7,6 +7,7 @@ their packages have made; for anybody else they run as that person.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import os
 import pwd
@@ -126,6 +127,7 @@ class DatabaseServer(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_ends_with_us,
                 **more,
             )
 
@@ -370,6 +372,11 @@ def _stands_still(pid: int) -> bool:
     except OSError:
         # It has ended.
         return True
+
+
+def _ends_with_us() -> None:
+    """A run of tests that is killed must not leave its servers behind (prctl: PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _has_account(name: str) -> bool:
