@@ -328,7 +328,7 @@ def test_a_crash_between_the_roles_and_the_note_of_the_groups_is_healed(
         noted = server.rows("SELECT groups FROM oidc_identities", database="basic_auth.db-oidc")[0][0]
         assert ("ml-research" in noted) != gained
         server.restart()
-        # What the crash left half done is undone for whoever is where they were before, and done for the others.
+        # What the crash left half done is undone for whoever is where they were before, and else done.
         assert alice.joins(*others).tag(experiment) != expected
         assert alice.joins(*groups).tag(experiment) == expected
 

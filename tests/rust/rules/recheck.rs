@@ -8,8 +8,8 @@ use std::sync::Arc;
 const ALICE: &str = "alice@example.com";
 const PATH: &str = "/api/2.0/mlflow/experiments/get";
 /// Half of the default of `OIDC_SESSION_RECHECK`, and all of it.
-const HALF: i64 = 450;
-const FULL: i64 = 900;
+const HALF: i64 = 1_800;
+const FULL: i64 = 3_600;
 
 /// Alice at the login; the provider has given a refresh token.
 pub fn alice() -> Draft {

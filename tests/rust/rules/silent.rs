@@ -7,8 +7,8 @@ use url::Url;
 
 const ALICE: &str = "alice@example.com";
 const PATH: &str = "/api/2.0/mlflow/experiments/get";
-const HALF: i64 = 450;
-const FULL: i64 = 900;
+const HALF: i64 = 1_800;
+const FULL: i64 = 3_600;
 
 fn query_of(address: &str) -> BTreeMap<String, String> {
     Url::parse(address).unwrap().query_pairs().into_owned().collect()

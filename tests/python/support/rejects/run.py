@@ -164,7 +164,7 @@ class Run:
 
     def vouched_for_long_ago(self) -> None:
         """The provider's word about the person is made older in its row, which no worker has read yet."""
-        query = "UPDATE oidc_sessions SET checked_at = checked_at - 1000 WHERE subject = ?"
+        query = "UPDATE oidc_sessions SET checked_at = checked_at - 4000 WHERE subject = ?"
         with (
             closing(sqlite3.connect(self.server.folder / OWN_DATABASE, timeout=10)) as connection,
             connection,

@@ -179,7 +179,7 @@ impl<'r> Case<'r> {
     /// The provider's word about the row's person is older than it may be.
     fn vouched_for_long_ago(&self) {
         let row = self.world.store.sessions().remove(0);
-        let old = SessionRow { checked_at: row.checked_at - 1000, ..row };
+        let old = SessionRow { checked_at: row.checked_at - 4_000, ..row };
         assert!(self.world.store.renew_session(&old).unwrap());
     }
 
