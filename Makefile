@@ -127,7 +127,7 @@ test-python: prerequisites tools build/wheel/.built build/prototype/.built ## py
 	$(VENVS) tools $(MLFLOWS) $$($(PYTHON) -B tools/matrix.py environments) --wheel $(THE_WHEEL)
 	$(VENVS) bench --wheel $(THE_WHEEL) --wheel $$(ls build/prototype/*.whl)
 	@STEP_IS_LAST=yes tools/step 'Testing with real MLflow servers (minutes)' \
-		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser tests/matrix) $(PYTEST)
+		$(TOOLS)/python -P -m pytest $(wildcard tests/python tests/browser tests/matrix tests/replicas) $(PYTEST)
 
 # Other versions, Pythons and servers than `make test-python`, which runs six cells of these.
 .PHONY: test-matrix
@@ -144,6 +144,15 @@ test-providers: prerequisites tools build/wheel/.built ## Real providers with ML
 	@$(PYTHON) -B tools/providers.py $(REAL_PROVIDERS)
 	$(STEP) 'Testing with real providers (6 minutes)' $(TOOLS)/python -P -m pytest -r fE tests/providers $(PYTEST)
 	$(if $(PYTEST),,$(STEP) 'Writing the table of docs/providers' $(PYTHON) -B tools/providers_table.py)
+
+# The provider is gone for a minute then, and a dozen seconds in `make test`.
+.PHONY: test-replicas
+test-replicas: prerequisites tools build/wheel/.built ## Three servers over one PostgreSQL, with what may break; the rows of docs/replicas.md (five minutes)
+	$(VENVS) tools mlflow-3.17.2 --wheel $(THE_WHEEL)
+	@rm -f build/replicas.md
+	$(STEP) 'Testing three servers (five minutes)' \
+		env MLFLOW_OIDC_FIGURES=build/replicas.md $(TOOLS)/python -P -m pytest tests/replicas $(PYTEST)
+	@cat build/replicas.md
 
 # What a bench uses of the tests' helpers, it uses from where they are.
 WITH_HELPERS := PYTHONPATH=tests/python $(TOOLS)/python -P

@@ -53,6 +53,7 @@ macro_rules! codes {
 codes! {
     NoCredentials "no_credentials" Caller "You are not signed in. Programs send 'Authorization: Bearer <JWT>' (MLFLOW_TRACKING_TOKEN); people open MLflow in a browser.";
     SessionEnded "session_ended" Caller "Your session has ended. Sign in again.";
+    SessionRecheck "session_recheck" Caller "Your provider has to say again that you may use MLflow. Reload the page: that is all it takes while you are signed in there.";
     CookieAmbiguous "cookie_ambiguous" Caller "Your browser sent two sessions of this site, and nobody can tell which one is yours. Delete the cookies of this site and sign in again.";
     AuthorizationScheme "authorization_scheme" Caller "This Authorization scheme is not supported. Send 'Bearer <JWT>'.";
     BasicAuthDisabled "basic_auth_disabled" Caller "User names and passwords are switched off on this server. Send 'Bearer <JWT>'.";

@@ -26,6 +26,7 @@ pub fn sealed() -> Vec<(&'static str, CookieValue, String)> {
             verifier: Secret::new("the-verifier"),
             next: "/#/experiments/7".to_owned(),
             begun: 1_800_000_000,
+            silent: false,
         }],
     };
     let empty = CookieValue::default();
@@ -101,6 +102,7 @@ fn there_and_back(input: &[u8]) {
             begun: i64::from_le_bytes([
                 choice[0], choice[1], choice[2], choice[3], choice[1], 0, 0, choice[0],
             ]),
+            silent: choice[3] & 1 == 1,
         });
     }
     assert!(value.attempts.len() <= 4);

@@ -55,7 +55,7 @@ fn check(issuer: &str, metadata: &Metadata) {
             state: &Secret::new("the-state"),
             nonce: &Secret::new("the-nonce"),
             code_challenge: "the-challenge",
-            ask_again: false,
+            prompt: authorize::Prompt::Usual,
         },
     )
     .expect("an accepted address takes a query");

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+import sqlalchemy
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
@@ -31,6 +32,8 @@ _STUCK = 5.0
 # The loser of a race with another writer may try again: a deadlock, a lock that was not to be had, a snapshot
 # that is too old. By SQLSTATE, and by the numbers of MySQL and MariaDB.
 _CONFLICTS: tuple[Any, ...] = ("40001", "40P01", "55P03", 1020, 1205, 1213)
+
+_NOTHING = sqlalchemy.select(sqlalchemy.literal(1))
 
 # Of a parent process: they must neither be used nor be closed in its child, whose end would end them there.
 _abandoned: list[Any] = []
@@ -118,6 +121,14 @@ class Database:
                 return question.outcome()
             self._silent = True
         raise TimeoutError("the database did not answer in time")
+
+    def answers(self) -> bool:
+        """Whether it answers at once."""
+        try:
+            self.now(lambda connection: connection.execute(_NOTHING).first())
+        except (TimeoutError, Unanswered):
+            return False
+        return True
 
     def _answered(self) -> None:
         """An ordinary thread has had an answer."""

@@ -149,7 +149,9 @@ class _Bridge:
 
         try:
             user = self._auth.store.get_user(said.username)
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                return _error(503, error.error_code, "MLflow's database cannot be asked now.")
             return _error(401, "UNAUTHENTICATED", "This user is not in MLflow's database.")
         request.state.username, request.state.user_id = user.username, user.id
         if user.is_admin or self._find is None:
@@ -190,5 +192,5 @@ def _converted(said: Response) -> Answer:
 
 def _error(status: int, code: str, message: str) -> Answer:
     body = json.dumps({"error_code": code, "message": message})
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status, {})
     return Answer(body, status_code=status, headers=headers, media_type="application/json")

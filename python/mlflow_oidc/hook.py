@@ -26,11 +26,17 @@ _BODY_LIMIT = 128 * 1024
 logger = logging.getLogger("mlflow.oidc")
 
 _engine: Engine | None = None
+# MLflow's database, where it is one of a server.
+_server: Any = None
 _engine_lock = threading.Lock()
 
 # The request itself: each use of the proxy finds it anew, which would cost more than all the rest here.
 _current_request = request._get_current_object  # type: ignore[attr-defined]
 _KEPT = "_mlflow_oidc_answer"
+
+
+class Unavailable(Exception):
+    """The database could not be asked while the engine was made; the next request tries again."""
 
 
 def authenticate_request() -> Authorization | Response:
@@ -51,6 +57,13 @@ def authenticate_request() -> Authorization | Response:
         engine = _engine or _make_engine_once()
         username = engine.recall(current.method, current.path, current.environ)
         answer = _decide(current, engine) if username is None else _allow(current, username)
+        if _server is not None and isinstance(answer, Authorization) and _get_running_loop() is not None:
+            # MLflow asks its database there next, waits without a limit with the whole event loop, and calls
+            # the user unknown (401) when it fails.
+            answer = answer if _server.answers() else _unavailable()
+    except Unavailable as fault:
+        logger.warning("the first request of this worker was refused with database_unavailable: %s", fault)
+        answer = _unavailable()
     except Exception:
         logger.exception("a fault in mlflow-oidc: the request was refused")
         answer = _broken()
@@ -125,6 +138,16 @@ def _broken() -> Response:
     return Response(json.dumps(body), status=500, mimetype="application/json")
 
 
+def _unavailable() -> Response:
+    body = {
+        "error_code": "TEMPORARILY_UNAVAILABLE",
+        "message": "The database of users cannot be asked now. Try again in a moment. [database_unavailable]",
+        "code": "database_unavailable",
+    }
+    headers = {"Retry-After": "1"}
+    return Response(json.dumps(body), status=503, headers=headers, mimetype="application/json")
+
+
 def _make_engine_once() -> Engine:
     global _engine
     with _engine_lock:
@@ -134,13 +157,15 @@ def _make_engine_once() -> Engine:
 
 
 def _make_engine() -> Engine:
+    global _server
     # Imported here: MLflow, if imported early, reads its configuration and makes its app, and SQLAlchemy
     # takes 100 ms where MLflow has not imported it.
     import mlflow
     from mlflow.server import auth
+    from sqlalchemy.exc import SQLAlchemyError
 
     from mlflow_oidc import early, permissions, releases, roles
-    from mlflow_oidc.asking import Database
+    from mlflow_oidc.asking import Database, told
     from mlflow_oidc.given import Given
     from mlflow_oidc.store import Store
     from mlflow_oidc.users import Users
@@ -150,7 +175,12 @@ def _make_engine() -> Engine:
 
     path, kind = _database(auth.store.engine)
     database = Database(auth.store.engine)
-    without_roles = roles.missing(auth.store.engine, mlflow.__version__)
+    try:
+        without_roles = roles.missing(auth.store.engine, mlflow.__version__)
+    except SQLAlchemyError as error:
+        raise Unavailable(told(error)) from None
+    store = Store(database) if path is None and is_of_a_server(kind) else None
+    _server = None if store is None else database
     given = Given(
         ini=_section(Path(auth.__file__).parent / "basic_auth.ini"),
         admin_username=auth.auth_config.admin_username,
@@ -161,7 +191,7 @@ def _make_engine() -> Engine:
         users=Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
         roles=None if without_roles else roles.Roles(database),
         without_roles=without_roles or "",
-        store=Store(database) if path is None and is_of_a_server(kind) else None,
+        store=store,
     )
     engine = Engine(given, logger)
     permissions.remember(auth, mlflow.__version__, engine.permission_cache_seconds())
@@ -208,10 +238,10 @@ def is_of_a_server(kind: str) -> bool:
 
 def _after_fork() -> None:
     # A child has the parent's memory but not its threads, and must not touch its SQLite connections.
-    global _engine, _engine_lock
+    global _engine, _engine_lock, _server
     if _engine is not None:
         _engine.abandon()
-    _engine = None
+    _engine = _server = None
     _engine_lock = threading.Lock()
 
 

@@ -15,7 +15,7 @@ import time
 from typing import Any, TypeAlias
 
 import sqlalchemy
-from sqlalchemy import and_, case, delete, insert, or_, select, update
+from sqlalchemy import and_, case, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateColumn, CreateTable
 
@@ -107,12 +107,14 @@ class Store:
         statement = (
             update(identities)
             .where(_subject(*_fitting(issuer, subject)))
-            # In this order: MySQL sets one after the other, and the groups have to see the old time.
-            .ordered_values(
-                (_I.groups, case((newer, _I.groups), else_=_groups_text(groups))),
-                (_I.told_at, case((newer, _I.told_at), else_=told_at)),
-                (_I.user_id, user_id),
-                (_I.made_here, made_here),
+            .values(
+                {
+                    # MySQL sets one after the other; after the new time the groups are judged the same.
+                    _I.groups: case((newer, _I.groups), else_=_groups_text(groups)),
+                    _I.told_at: case((newer, _I.told_at), else_=told_at),
+                    _I.user_id: user_id,
+                    _I.made_here: made_here,
+                }
             )
         )
         self._database.run(lambda connection: connection.execute(statement))
@@ -184,16 +186,15 @@ class Store:
         """Removes the sessions that a provider says have ended, and says how many."""
         if not all(fits(name) for name in (issuer, subject or "", provider_sid or "")):
             return 0
-        # A comparison with None would be IS NULL here: what was not told matches nothing.
+        # A comparison with None would be IS NULL here: what was not told matches nothing. Each by
+        # itself, because of both joined by OR SQLite goes through all sessions of the provider.
         which = []
         if subject is not None:
             of_subject = _S.subject == subject
             which.append(of_subject if provider_sid is None else and_(_S.provider_sid.is_(None), of_subject))
         if provider_sid is not None:
             which.append(_S.provider_sid == provider_sid)
-        if not which:
-            return 0
-        return self._changed(delete(sessions).where(_S.issuer == issuer, or_(*which)))
+        return sum(self._changed(delete(sessions).where(_S.issuer == issuer, each)) for each in which)
 
     def _one(self, where: Any, waits: bool) -> Identity | None:
         query = select(*_IDENTITY).where(where)

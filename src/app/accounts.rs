@@ -113,8 +113,8 @@ fn take_note(statement: &Statement, row: &mut IdentityRow) {
     }
 }
 
-/// Somebody who was let in before and may not be any more: what the provider says now is noted, so that the sessions end
-/// too, and the flag that a login gave is taken back.
+/// Somebody who was let in before and may not be any more: what the provider says now is noted, the flag that a login gave is
+/// taken back, and the sessions end. One that a crash leaves behind is worth nothing beside the noted groups.
 fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<()> {
     let before = row.clone();
     take_note(statement, &mut row);
@@ -135,12 +135,18 @@ fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<(
     app.world.store.note(&row)?;
     forget(app, &row);
     // A newer token may have let them in again meanwhile, and given what was just taken.
-    if roles_written
-        && let Some(newest) = app.world.store.identity(&row.issuer, &row.subject, Patience::Wait)?
-    {
-        roles::follow(app, &newest)?;
+    if let Some(newest) = app.world.store.identity(&row.issuer, &row.subject, Patience::Wait)? {
+        if roles_written {
+            roles::follow(app, &newest)?;
+        }
+        if app.config.rules.admit(newest.groups.as_deref()).is_ok() {
+            return Ok(());
+        }
     }
-    app.log(Level::Info, &format!("{} has lost the groups that let them in", quote(&row.username)));
+    let count = app.world.store.remove_ended(&row.issuer, Some(&row.subject), None)?;
+    app.sessions.forget_all();
+    let username = quote(&row.username);
+    app.log(Level::Info, &format!("{username} has lost the groups that let them in: {count} sessions end"));
     Ok(())
 }
 

@@ -13,6 +13,7 @@ const fn status(code: Code) -> (u16, &'static str, Option<u32>) {
     match code {
         Code::NoCredentials
         | Code::SessionEnded
+        | Code::SessionRecheck
         | Code::AuthorizationScheme
         | Code::BasicAuthDisabled
         | Code::AccountWithoutPassword
@@ -130,9 +131,9 @@ pub fn invalid_request(error: &Error) -> Reply {
 fn page(request: &Request<'_>, error: &Error, status: u16, site: Option<&Site>, place: &Place) -> Reply {
     match (site, error.code) {
         // Whoever is just not signed in is taken to the provider; a page that says so would be in the way.
-        (Some(site), Code::NoCredentials | Code::SessionEnded) => {
+        (Some(site), Code::NoCredentials | Code::SessionEnded | Code::SessionRecheck) => {
             let next = return_to::from_request(&request.path_and_query(), place, site);
-            pages::sign_in(status, site, &next)
+            pages::sign_in(status, site, &next, error.code == Code::SessionRecheck)
         }
         _ => pages::refusal(status, error, detail(error).as_deref(), site),
     }
@@ -141,7 +142,7 @@ fn page(request: &Request<'_>, error: &Error, status: u16, site: Option<&Site>, 
 /// `WWW-Authenticate` (RFC 6750 section 3, RFC 9728 section 5.1): `error` only where credentials were sent.
 fn challenge(error: &Error, site: Option<&Site>) -> String {
     let mut fields = Vec::new();
-    if !matches!(error.code, Code::NoCredentials | Code::SessionEnded) {
+    if !matches!(error.code, Code::NoCredentials | Code::SessionEnded | Code::SessionRecheck) {
         let kind = if error.code == Code::AuthorizationScheme { "invalid_request" } else { "invalid_token" };
         fields.push(format!("error=\"{kind}\""));
         fields.push(format!("error_description=\"{}\"", error.code.name()));
@@ -155,7 +156,9 @@ fn challenge(error: &Error, site: Option<&Site>) -> String {
 /// How loud a refusal is.
 pub fn level(error: &Error) -> Level {
     match (error.code, error.party) {
-        (Code::NoCredentials | Code::SessionEnded | Code::ProviderPending, _) => Level::Debug,
+        (Code::NoCredentials | Code::SessionEnded | Code::SessionRecheck | Code::ProviderPending, _) => {
+            Level::Debug
+        }
         (_, Party::Caller | Party::Provider) => Level::Warning,
         (_, Party::Operator | Party::Database | Party::Us) => Level::Error,
     }

@@ -4,7 +4,7 @@ use super::exchange::{self, Exchange};
 use super::login::ATTEMPT_LIFETIME;
 use super::provider::{self, Asker};
 use super::wire::{Decision, Reply, Request};
-use super::{Admitted, App, accounts, browser, sources};
+use super::{Admitted, App, accounts, browser, recheck, refresh, silent, sources};
 use crate::config::Site;
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::{Identity, Statement};
@@ -42,17 +42,18 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
         ));
     };
     let begun = match begin(app, request, query, &attempt) {
-        Ok(begun) => begun,
+        Ok(Some(begun)) => begun,
+        Ok(None) => return silent::ask_the_person(app, &site, cookie, &attempt),
         // The provider cannot be asked now, and nothing was spent: the same answer is good when it is brought again.
         Err(error) if passes(error.code) => return Err(error),
         Err(error) => return Ok(app.refuse(request, &error, Some(app.set_cookie(&site, &cookie)?))),
     };
     // From here on the login is used up, whatever comes of it; a session that is there stays until a new one is made.
     match finish(app, &site, &begun, &attempt) {
-        Ok((session, next)) => {
+        Ok((session, admitted)) => {
             let previous = cookie.session.replace(session);
-            end_previous(app, previous);
-            let location = format!("{}{next}", site.origin);
+            tell(app, &attempt, &admitted, browser::end(app, previous).as_ref());
+            let location = format!("{}{}", site.origin, attempt.next);
             Ok(Decision::Reply(
                 Reply::redirect(302, location).with("Set-Cookie", app.set_cookie(&site, &cookie)?),
             ))
@@ -65,7 +66,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
 }
 
 /// Whether a fault goes by, so that the same request may succeed later.
-fn passes(code: Code) -> bool {
+pub fn passes(code: Code) -> bool {
     matches!(code, Code::ProviderUnreachable | Code::ProviderPending | Code::ProviderBusy)
 }
 
@@ -76,13 +77,13 @@ struct Begun<'a> {
     code: Secret,
 }
 
-/// What comes before the code is spent.
+/// What comes before the code is spent; nothing where the provider was told to ask the person nothing, and has to.
 fn begin<'a>(
     app: &'a App,
     request: &Request<'_>,
     query: CallbackQuery,
     attempt: &Attempt,
-) -> Result<Begun<'a>> {
+) -> Result<Option<Begun<'a>>> {
     let age = app.now().saturating_sub(attempt.begun);
     if age >= ATTEMPT_LIFETIME {
         return Err(Error::new(
@@ -92,34 +93,48 @@ fn begin<'a>(
         ));
     }
     let metadata = provider::known(app, request.on_event_loop)?.metadata;
+    if attempt.silent && query.wants_person() {
+        query.check_issuer(&app.config.issuer, metadata.issuer_in_response)?;
+        return Ok(None);
+    }
     let code = query.into_code(&app.config.issuer, metadata.issuer_in_response)?;
-    Ok(Begun { exchange: exchange::begin(app, &attempt.state)?, metadata, code })
+    Ok(Some(Begun { exchange: exchange::begin(app, &attempt.state)?, metadata, code }))
 }
 
-fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Result<(SessionId, String)> {
+fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Result<(SessionId, Admitted)> {
     let code_exchange = token::CodeExchange {
-        client_id: &app.config.client_id,
-        client_secret: app.config.client_secret.as_ref(),
         code: &begun.code,
         redirect_uri: &site.redirect_uri,
         code_verifier: &attempt.verifier,
     };
-    let answer = begun.exchange.send(&token::request(&begun.metadata, &code_exchange)?)?;
+    let answer = begun.exchange.send(&token::request(&begun.metadata, app.client(), &code_exchange)?)?;
     let tokens = token::judge(&answer)?;
     let verified = verify_id_token(app, &tokens, attempt)?;
-    let gathered = sources::gather(app, &begun.exchange, &begun.metadata, &verified, &tokens)?;
+    let gathered = sources::gather(
+        app,
+        &begun.exchange,
+        &begun.metadata,
+        verified.claims(),
+        tokens.access_token.as_ref(),
+    )?;
     let told = |error| gathered.told(error);
     let statement = app.identify(&gathered.claims).map_err(told).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
     let admitted = settle(app, &gathered.claims, statement).map_err(told)?;
-    let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens.id_token)?;
-    app.log(Level::Info, &format!("{} signed in", quote(&admitted.username)));
-    Ok((session, attempt.next.clone()))
+    let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens)?;
+    Ok((session, admitted))
+}
+
+/// A line for the log: quiet where a session goes on that was there before, which is several times an hour.
+fn tell(app: &App, attempt: &Attempt, admitted: &Admitted, previous: Option<&SessionRow>) {
+    let goes_on = attempt.silent && previous.is_some_and(|row| row.subject == admitted.identity.subject);
+    let level = if goes_on { Level::Debug } else { Level::Info };
+    app.log(level, &format!("{} signed in", quote(&admitted.username)));
 }
 
 /// The account of who logs in. Everything was asked that may know their groups, so groups that nobody tells or refers to are
 /// none: Keycloak 26 leaves the claim out for somebody who is in no group, and whoever lost the last one would stay what they were.
-fn settle(app: &App, claims: &Object, statement: Statement) -> Result<Admitted> {
+pub fn settle(app: &App, claims: &Object, statement: Statement) -> Result<Admitted> {
     let rules = &app.config.rules;
     if statement.identity.groups.is_some() || !rules.groups_decide() || rules.overage(claims).is_some() {
         return accounts::settle(app, &statement);
@@ -134,7 +149,7 @@ fn settle(app: &App, claims: &Object, statement: Statement) -> Result<Admitted> 
 }
 
 /// What is wrong with the token itself is not the doing of the person who logs in.
-fn blame_provider(error: Error) -> Error {
+pub fn blame_provider(error: Error) -> Error {
     if error.code.name().starts_with("token_") { error.by(Party::Provider) } else { error }
 }
 
@@ -143,27 +158,35 @@ fn verify_id_token(app: &App, tokens: &token::Tokens, attempt: &Attempt) -> Resu
     let (verified, _) = Compact::parse(tokens.id_token.expose())
         .and_then(|token| provider::verify_token(app, token, Asker::Login))
         .map_err(blame_provider)?;
-    let expected = id_token::Expectation {
+    let expected = usual(app, tokens.access_token.as_ref());
+    id_token::check(&verified, &expected, &attempt.nonce).map_err(blame_provider)?;
+    Ok(verified)
+}
+
+/// What every ID token for us must say now.
+pub fn usual<'a>(app: &'a App, access_token: Option<&'a Secret>) -> id_token::Usual<'a> {
+    id_token::Usual {
         issuers: &app.config.issuers,
         client_id: &app.config.client_id,
-        nonce: &attempt.nonce,
-        access_token: tokens.access_token.as_ref(),
+        access_token,
         now: app.now(),
         skew: app.config.skew,
-    };
-    id_token::check(&verified, &expected).map_err(blame_provider)?;
-    Ok(verified)
+    }
 }
 
 fn begin_session(
     app: &App,
     admitted: &Admitted,
     provider_sid: Option<String>,
-    id_token: &Secret,
+    tokens: &token::Tokens,
 ) -> Result<SessionId> {
     // A new id at every login: one that somebody planted before it (session fixation) is worth nothing after it.
     let id = SessionId::new(app.random()?);
     let now = app.now();
+    let refresh_token = tokens.refresh_token.as_ref().filter(|_| app.config.session_recheck > 0);
+    if refresh_token.is_none() {
+        recheck::tell_of_trips(app);
+    }
     let row = SessionRow {
         id_hash: id.hash(),
         issuer: admitted.identity.issuer.clone(),
@@ -174,22 +197,11 @@ fn begin_session(
         checked_at: now,
         sealed_id_token: Some(app.sealer.seal(
             ID_TOKEN_PURPOSE,
-            id_token.expose().as_bytes(),
+            tokens.id_token.expose().as_bytes(),
             app.random()?,
         )?),
-        sealed_refresh_token: None,
+        sealed_refresh_token: refresh_token.map(|token| refresh::seal(app, &id.hash(), token)).transpose()?,
     };
     app.world.store.add_session(&row)?;
     Ok(id)
-}
-
-/// The session that the new one takes the place of. Its row is of no use to anybody; failing to remove it is no reason
-/// to fail the login, it ends by itself.
-fn end_previous(app: &App, previous: Option<SessionId>) {
-    let Some(previous) = previous else { return };
-    let hash = previous.hash();
-    app.sessions.forget(&hash);
-    if let Err(fault) = app.world.store.remove_session(&hash) {
-        app.log(Level::Warning, &format!("an old session could not be removed: {}", Error::from(fault)));
-    }
 }

@@ -101,6 +101,8 @@ impl Exchanges {
 pub struct Exchange<'a> {
     app: &'a App,
     answered: Cell<Option<bool>>,
+    /// Whether somebody did not answer, or sent us away (429 and 5xx): it is not about what was asked.
+    turned_away: Cell<bool>,
 }
 
 impl Drop for Exchange<'_> {
@@ -121,6 +123,19 @@ impl Drop for Exchange<'_> {
 /// # Errors
 /// `provider_busy`, `login_unknown`, and the last fault while the provider is in trouble.
 pub fn begin<'a>(app: &'a App, state: &Secret) -> Result<Exchange<'a>> {
+    let exchange = enter(app)?;
+    let mut spent = app.exchanges.spent.lock().unwrap_or_else(PoisonError::into_inner);
+    if !spent.spend(sha256(state.expose().as_bytes())) {
+        return Err(Error::new(Code::LoginUnknown, "a login that has not been finished", "one that was"));
+    }
+    Ok(exchange)
+}
+
+/// Takes a place for somebody who brings nothing that could be spent.
+///
+/// # Errors
+/// `provider_busy`, and the last fault while the provider is in trouble.
+pub fn enter(app: &App) -> Result<Exchange<'_>> {
     let mut trouble = app.exchanges.trouble();
     if let Some((fault, _)) = &trouble.fault {
         let now = app.now();
@@ -138,15 +153,24 @@ pub fn begin<'a>(app: &'a App, state: &Secret) -> Result<Exchange<'a>> {
             "more",
         ));
     }
-    let exchange = Exchange { app, answered: Cell::new(None) };
-    let mut spent = app.exchanges.spent.lock().unwrap_or_else(PoisonError::into_inner);
-    if !spent.spend(sha256(state.expose().as_bytes())) {
-        return Err(Error::new(Code::LoginUnknown, "a login that has not been finished", "one that was"));
-    }
-    Ok(exchange)
+    Ok(Exchange { app, answered: Cell::new(None), turned_away: Cell::new(false) })
+}
+
+/// Whether an exchange was not answered, and nobody has answered there since.
+pub fn is_in_trouble(app: &App) -> bool {
+    app.exchanges.trouble().fault.is_some()
 }
 
 impl Exchange<'_> {
+    /// Whether the last request was not answered, or by somebody who is in trouble: the same may be answered another time.
+    pub fn turned_away(&self) -> bool {
+        self.turned_away.get()
+    }
+
+    fn note_status(&self, answer: &Response) {
+        self.turned_away.set(answer.status == 429 || answer.status >= 500);
+    }
+
     /// Sends a request of this login. It blocks.
     ///
     /// # Errors
@@ -156,11 +180,16 @@ impl Exchange<'_> {
         let fault = match app.world.transport.send(request) {
             Ok(answer) => {
                 self.answered.set(Some(true));
+                self.note_status(&answer);
+                if !self.turned_away.get() {
+                    app.provider.note_answer(app.now());
+                }
                 return Ok(answer);
             }
             Err(fault) => fault,
         };
         self.answered.set(Some(false));
+        self.turned_away.set(fault.1 == Cause::Silence);
         let error = provider::unreachable(request, &fault);
         let mut trouble = app.exchanges.trouble();
         // One answer that cannot be used is the matter of one login: somebody whose user information is too large must
@@ -187,10 +216,12 @@ impl Exchange<'_> {
         if let Some((until, fault)) = &*aside()
             && app.now() < *until
         {
+            self.turned_away.set(true);
             return Err(fault.clone());
         }
-        app.world.transport.send(request).map_err(|fault| {
+        app.world.transport.send(request).inspect(|answer| self.note_status(answer)).map_err(|fault| {
             let error = provider::unreachable(request, &fault);
+            self.turned_away.set(fault.1 == Cause::Silence);
             if fault.1 == Cause::Silence {
                 *aside() = Some((app.now().saturating_add(ASIDE_PAUSE), error.clone()));
             }

@@ -3,7 +3,8 @@
 use super::wire::{Decision, Reply, Request};
 use super::{App, pages, provider, return_to};
 use crate::error::{Error, Result};
-use crate::oidc::{authorize, pkce};
+use crate::oidc::authorize::{self, Prompt};
+use crate::oidc::pkce;
 use crate::secret::Secret;
 use crate::session::Attempt;
 use base64::Engine;
@@ -13,8 +14,9 @@ use url::form_urlencoded;
 /// How long a login may take, in seconds: somebody looks for a second factor, but not for a day.
 pub const ATTEMPT_LIFETIME: i64 = 3600;
 
-/// `GET /oidc/login?next=`: without `go` the page that keeps the fragment, with it the redirect to the provider;
-/// with `again` for somebody who was refused and wants to be asked for another account.
+/// `GET /oidc/login?next=`: without `go` the page that keeps the fragment, with it the redirect to the provider; with `again` for
+/// somebody who was refused and wants to be asked for another account, with `silent` for somebody who is signed in and whom the
+/// provider has to vouch for anew (`app::silent`).
 ///
 /// # Errors
 /// `public_url_unknown`, `cookie_ambiguous`, and those of the provider.
@@ -26,9 +28,15 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
             .map(|(_, value)| value)
     };
     let next = return_to::guard(parameter("next").as_deref().unwrap_or_default(), &site);
+    let silent = parameter("silent").is_some();
     if parameter("go").is_none() {
-        return Ok(Decision::Reply(pages::sign_in(200, &site, &next)));
+        return Ok(Decision::Reply(pages::sign_in(200, &site, &next, silent)));
     }
+    let prompt = match parameter("again") {
+        Some(_) => Prompt::Login,
+        None if silent => Prompt::Nothing,
+        None => Prompt::Usual,
+    };
     let metadata = provider::known(app, request.on_event_loop)?.metadata;
     let token = |bytes: [u8; 32]| Secret::new(URL_SAFE_NO_PAD.encode(bytes));
     let attempt = Attempt {
@@ -37,6 +45,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
         verifier: pkce::verifier(app.random()?),
         next,
         begun: app.now(),
+        silent: prompt == Prompt::Nothing,
     };
     let address = authorize::url(
         &metadata.authorization_endpoint,
@@ -47,7 +56,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
             state: &attempt.state,
             nonce: &attempt.nonce,
             code_challenge: &pkce::challenge(&attempt.verifier),
-            ask_again: parameter("again").is_some(),
+            prompt,
         },
     )
     .ok_or_else(|| Error::internal("the authorization endpoint is not an address"))?;
@@ -63,9 +72,13 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
 ///
 /// # Errors
 /// `public_url_unknown`.
-pub fn redirect(app: &App, request: &Request<'_>) -> Result<Decision> {
+pub fn redirect(app: &App, request: &Request<'_>, silent: bool) -> Result<Decision> {
     let site = app.site(request)?;
     let next = return_to::from_request(&request.path_and_query(), &app.config.place, &site);
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
-    Ok(Decision::Reply(Reply::redirect(302, format!("{}/oidc/login?{query}", site.base))))
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("next", &next);
+    if silent {
+        query.append_pair("silent", "1");
+    }
+    Ok(Decision::Reply(Reply::redirect(302, format!("{}/oidc/login?{}", site.base, query.finish()))))
 }

@@ -3,7 +3,7 @@
 use super::callback::ID_TOKEN_PURPOSE;
 use super::pages::Reach;
 use super::wire::{Decision, Reply, Request};
-use super::{App, browser, pages, users};
+use super::{App, browser, pages, recheck, users};
 use crate::error::{Code, Error, Result, quote};
 use crate::oidc::logout;
 use crate::ports::Level;
@@ -71,9 +71,9 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
 /// `GET /oidc/session`: who am I, for the page script.
 ///
 /// # Errors
-/// `no_credentials`, `session_ended`, and those of admission.
+/// `no_credentials`, `session_ended`, those of asking the provider again, and those of admission.
 pub fn session(app: &App, request: &Request<'_>) -> Result<Decision> {
-    let session = browser::current(app, request)?;
+    let session = recheck::keep(app, request, browser::current(app, request)?)?;
     let row = &session.identity;
     app.config.rules.admit(row.groups.as_deref())?;
     let document = json!({

@@ -12,16 +12,20 @@ mod login;
 mod logout;
 mod pages;
 mod provider;
+mod recheck;
+mod refresh;
 mod refusals;
 mod resource;
 pub mod return_to;
 pub mod role_plan;
 mod roles;
 mod routes;
+mod silent;
 mod sites;
 mod sources;
 mod unknown_keys;
 mod users;
+pub mod weight;
 pub mod wire;
 
 pub use accounts::NO_PASSWORD;
@@ -30,6 +34,7 @@ use crate::config::{Config, Site};
 use crate::error::{Error, Result};
 use crate::identity::{Identity, Statement};
 use crate::jose::Object;
+use crate::oidc::token;
 use crate::ports::{Level, World};
 use crate::secret::Secret;
 use crate::session::cookie::{self, CookieRules};
@@ -49,6 +54,7 @@ pub struct App {
     exchanges: exchange::Exchanges,
     tokens: bearer::Tokens,
     sessions: browser::Sessions,
+    rechecks: recheck::Rechecks,
     people: users::People,
     sites: Sites,
     refusals: refusals::Refusals,
@@ -74,6 +80,7 @@ impl App {
             exchanges: exchange::Exchanges::new(),
             tokens: bearer::Tokens::new(),
             sessions: browser::Sessions::new(),
+            rechecks: recheck::Rechecks::default(),
             people: users::People::new(),
             sites: Sites::new(&config.place),
             refusals: refusals::Refusals::default(),
@@ -118,18 +125,32 @@ impl App {
         provider::refresh(self).min(exchange::look(self))
     }
 
-    /// One round of the clerk: makes the tables, writes what the event loop could not wait for, and sums up what was refused.
-    /// It blocks.
+    /// One round of the clerk: makes the tables, writes what the event loop could not wait for, asks the provider about sessions for
+    /// which it is time, and sums up what was refused. It blocks.
     pub fn attend(&self) -> Duration {
         refusals::sum_up(self);
-        users::attend(self)
+        users::attend(self).min(recheck::attend(self))
     }
 
     /// Who the claims of a verified token mean. What it says of its time is not believed beyond now: a provider whose clock is ahead
     /// must not make its next tokens look old.
     fn identify(&self, claims: &Object) -> Result<Statement> {
-        let statement = self.config.rules.identify(&self.config.issuer, claims)?;
-        Ok(Statement { told_at: statement.told_at.min(self.now()), ..statement })
+        self.config.rules.identify(&self.config.issuer, claims).map(|statement| self.bounded(statement))
+    }
+
+    /// The same of somebody who has an account.
+    fn identify_again(&self, claims: &Object, username: &str) -> Result<Statement> {
+        let rules = &self.config.rules;
+        rules.identify_again(&self.config.issuer, claims, username).map(|statement| self.bounded(statement))
+    }
+
+    fn bounded(&self, statement: Statement) -> Statement {
+        Statement { told_at: statement.told_at.min(self.now()), ..statement }
+    }
+
+    /// How we prove ourselves at the token endpoint.
+    fn client(&self) -> token::Client<'_> {
+        token::Client { id: &self.config.client_id, secret: self.config.client_secret.as_ref() }
     }
 
     fn now(&self) -> i64 {

@@ -34,12 +34,14 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The page that goes on to the provider by itself. With status 200 it is the sign-in page, with 401 a refusal.
-pub fn sign_in(status: u16, site: &Site, next: &str) -> Reply {
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("next", next)
-        .append_pair("go", "1")
-        .finish();
-    let address = format!("{}/oidc/login?{query}", site.base);
+/// `silent` is for somebody who is signed in and need not be asked anything.
+pub fn sign_in(status: u16, site: &Site, next: &str, silent: bool) -> Reply {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("next", next).append_pair("go", "1");
+    if silent {
+        query.append_pair("silent", "1");
+    }
+    let address = format!("{}/oidc/login?{}", site.base, query.finish());
     let body = html! {
         h1 { "Signing you in" }
         p { "You are taken to your organisation's sign-in page." }

@@ -7,7 +7,7 @@ use crate::jose::{Compact, KeySet, Verified, verify};
 use crate::oidc::message::{Request, Response};
 use crate::oidc::{Metadata, discovery};
 use crate::ports::{Level, TransportFault};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -63,13 +63,15 @@ pub struct Provider {
     known: RwLock<Option<Known>>,
     plan: Mutex<Plan>,
     waiting: AtomicUsize,
+    /// When it last answered anything, in seconds since 1970.
+    answered_at: AtomicI64,
 }
 
 /// A counted place; given back when dropped.
 pub struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
-    fn take(counter: &'a AtomicUsize, limit: usize) -> Result<Self> {
+    pub fn take(counter: &'a AtomicUsize, limit: usize) -> Result<Self> {
         if counter.fetch_add(1, Ordering::AcqRel) >= limit {
             counter.fetch_sub(1, Ordering::AcqRel);
             return Err(Error::new(
@@ -90,12 +92,27 @@ impl Drop for Place<'_> {
 
 impl Provider {
     pub fn new() -> Self {
-        Self { known: RwLock::new(None), plan: Mutex::new(Plan::default()), waiting: AtomicUsize::new(0) }
+        Self {
+            known: RwLock::new(None),
+            plan: Mutex::new(Plan::default()),
+            waiting: AtomicUsize::new(0),
+            answered_at: AtomicI64::new(0),
+        }
     }
 
     /// What is known now, however old.
     pub fn known(&self) -> Option<Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that it answers.
+    pub fn note_answer(&self, now: i64) {
+        self.answered_at.fetch_max(now, Ordering::AcqRel);
+    }
+
+    /// Whether it has answered within the last so many seconds.
+    pub fn answered_within(&self, seconds: i64, now: i64) -> bool {
+        (0..seconds).contains(&now.saturating_sub(self.answered_at.load(Ordering::Acquire)))
     }
 
     /// The epoch of the keys that are known now.
@@ -333,7 +350,11 @@ fn fetch_keys(app: &App, metadata: &Arc<Metadata>) -> Result<Arc<Metadata>> {
 /// # Errors
 /// `provider_unreachable`.
 pub fn send(app: &App, request: &Request) -> Result<Response> {
-    app.world.transport.send(request).map_err(|fault| unreachable(request, &fault))
+    let answer = app.world.transport.send(request).map_err(|fault| unreachable(request, &fault))?;
+    if answer.status == 200 {
+        app.provider.note_answer(app.now());
+    }
+    Ok(answer)
 }
 
 /// The refusal for a request that got no usable answer.

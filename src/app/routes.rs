@@ -58,12 +58,12 @@ pub fn decide(app: &App, request: &Request<'_>) -> Result<Decision> {
     }
     match browser::handle(app, request) {
         Err(error)
-            if matches!(error.code, Code::NoCredentials | Code::SessionEnded)
+            if matches!(error.code, Code::NoCredentials | Code::SessionEnded | Code::SessionRecheck)
                 && request.method == "GET"
                 && path == "/"
                 && request.is_navigation() =>
         {
-            login::redirect(app, request)
+            login::redirect(app, request, error.code == Code::SessionRecheck)
         }
         other => other,
     }

@@ -8,7 +8,6 @@ use crate::error::{Code, Error, Party, Result};
 use crate::identity::too_many_groups;
 use crate::jose::{Compact, Object, Verified};
 use crate::oidc::discovery::parse_address;
-use crate::oidc::token::Tokens;
 use crate::oidc::{Metadata, claims, graph, userinfo};
 use crate::secret::Secret;
 use serde_json::Value;
@@ -33,7 +32,8 @@ impl Gathered {
     }
 }
 
-/// Asks each place in its turn for as long as a claim is missing that decides. What an earlier place says stands.
+/// Asks each place in its turn for as long as a claim is missing that decides. What an earlier place says stands; the first is the ID
+/// token (`told`).
 ///
 /// # Errors
 /// `userinfo_subject`, `groups_overage`, those of the exchange, and of keys that cannot be fetched.
@@ -41,21 +41,21 @@ pub fn gather(
     app: &App,
     exchange: &Exchange<'_>,
     metadata: &Metadata,
-    id_token: &Verified,
-    tokens: &Tokens,
+    told: &Object,
+    access_token: Option<&Secret>,
 ) -> Result<Gathered> {
     let rules = &app.config.rules;
     let names = rules.claim_names();
-    let mut gathered = Gathered { claims: id_token.claims().clone(), looked_at: vec!["the ID token"] };
-    let Some(token) = &tokens.access_token else { return Ok(gathered) };
+    let mut gathered = Gathered { claims: told.clone(), looked_at: vec!["the ID token"] };
+    let Some(token) = access_token else { return Ok(gathered) };
     // It is here already: also for the second of several claims of groups, for which nobody else would be asked.
     if (rules.lacks(&gathered.claims) || rules.lacks_some_groups(&gathered.claims))
-        && let Some(access_token) = readable(app, token, id_token)?
+        && let Some(access_token) = readable(app, token, told)?
     {
         gathered.looked_at.push("the access token");
         gathered.claims = claims::complete(&gathered.claims, access_token.claims(), &names);
     }
-    if let Some(name) = rules.overage(id_token.claims())
+    if let Some(name) = rules.overage(told)
         && rules.overage(&gathered.claims).is_some()
         && let Some(origin) = &metadata.graph
     {
@@ -78,7 +78,7 @@ pub fn gather(
         // Entra ID's is at Microsoft Graph.
         let at_provider = same_origin(endpoint, &metadata.token_endpoint);
         let answer = if at_provider { exchange.send(&request) } else { exchange.send_aside(&request) }?;
-        let info = userinfo::judge(&answer, claims::subject(id_token.claims(), "sub")?)?;
+        let info = userinfo::judge(&answer, claims::subject(told, "sub")?)?;
         gathered.looked_at.push("the UserInfo answer");
         gathered.claims = claims::complete(&gathered.claims, &info, &names);
     }
@@ -93,9 +93,8 @@ pub fn gather(
 /// # Errors
 /// Those of the provider while it is not proven that it does not have the key: somebody whose groups are in there must not
 /// lose them because the key is new.
-fn readable(app: &App, token: &Secret, id_token: &Verified) -> Result<Option<Verified>> {
-    let Some(compact) = Compact::parse(token.expose()).ok().filter(|token| concerns(app, token, id_token))
-    else {
+fn readable(app: &App, token: &Secret, told: &Object) -> Result<Option<Verified>> {
+    let Some(compact) = Compact::parse(token.expose()).ok().filter(|token| concerns(app, token, told)) else {
         return Ok(None);
     };
     match provider::verify_token(app, compact, Asker::Login) {
@@ -106,12 +105,12 @@ fn readable(app: &App, token: &Secret, id_token: &Verified) -> Result<Option<Ver
 }
 
 /// Whether it says of itself that it is good now, and about the person of the ID token. Only then is its key worth a fetch.
-fn concerns(app: &App, token: &Compact<'_>, id_token: &Verified) -> bool {
+fn concerns(app: &App, token: &Compact<'_>, told: &Object) -> bool {
     let claims = token.unverified_claims();
     let subject = |claims| claims::subject(claims, "sub").ok();
     claims::check_issuer(claims, &app.config.issuers).is_ok()
         && claims::check_times(claims, app.now(), app.config.skew).is_ok()
-        && subject(claims).is_some_and(|who| Some(who) == subject(id_token.claims()))
+        && subject(claims).is_some_and(|who| Some(who) == subject(told))
 }
 
 fn same_origin(one: &str, other: &str) -> bool {

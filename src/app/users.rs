@@ -1,5 +1,6 @@
 //! Who is let in: from memory, from our own table on the event loop, else through [`super::accounts`].
 
+use super::weight::{self, Scales, Weighed};
 use super::{Admitted, App, accounts, refusals, roles};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::{Identity, Person, Statement, person};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How many identities a worker remembers.
+/// How many identities a worker remembers, of the ordinary size; of larger ones fewer ([`weight`]).
 const REMEMBERED: usize = 100_000;
 /// How many refusals a worker remembers for the event loop, and for how many seconds.
 const REFUSALS: usize = 1_000;
@@ -24,7 +25,7 @@ const PREPARE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a worker knows of the people it has seen.
 pub struct People {
-    seen: Cache<Person, Arc<Seen>>,
+    seen: Cache<Person, Arc<Seen>, Scales>,
     /// What the clerk was told when it tried; the event loop passes it on.
     refused: Cache<Person, Arc<Refused>>,
     errands: Mutex<VecDeque<Statement>>,
@@ -45,18 +46,31 @@ struct Seen {
     /// Who was let in then, and whether what was said of their groups is what is known.
     identity: Arc<Identity>,
     agreed: bool,
-    /// The newest groups known; MLflow's row says what follows from them.
-    groups: Option<Vec<String>>,
+    /// The newest groups known, where they are others than the identity's; MLflow's row says what follows from them.
+    others: Option<Option<Vec<String>>>,
     /// When the token that told them was issued, in seconds since 1970.
     told_at: i64,
     /// When the rows were looked at, in seconds since 1970.
     checked_at: i64,
+    weight: u64,
+}
+
+impl Seen {
+    fn groups(&self) -> Option<&[String]> {
+        self.others.as_ref().unwrap_or(&self.identity.groups).as_deref()
+    }
+}
+
+impl Weighed for Seen {
+    fn weight(&self) -> u64 {
+        self.weight
+    }
 }
 
 impl People {
     pub fn new() -> Self {
         Self {
-            seen: Cache::new(REMEMBERED),
+            seen: Cache::with_weighter(REMEMBERED, REMEMBERED as u64, Scales),
             refused: Cache::new(REFUSALS),
             errands: Mutex::new(VecDeque::new()),
             prepared: AtomicBool::new(false),
@@ -89,7 +103,7 @@ pub fn recall(app: &App, person: &Person, statement: &Statement) -> Option<Arc<s
     let agrees = if Arc::ptr_eq(&statement.identity, &seen.identity) {
         seen.agreed
     } else {
-        agrees(&statement.identity, seen.groups.as_deref())
+        agrees(&statement.identity, seen.groups())
     };
     (lately && agrees && !is_newer(statement, seen.told_at)).then(|| Arc::clone(&seen.username))
 }
@@ -235,13 +249,18 @@ pub fn forgotten(app: &App) -> u64 {
 pub fn remember(app: &App, statement: &Statement, row: IdentityRow, before: u64) -> Admitted {
     let identity = &statement.identity;
     let username: Arc<str> = row.username.into();
+    let agreed = agrees(identity, row.groups.as_deref());
+    // Nearly always the same: then they are kept once.
+    let others = (row.groups != identity.groups).then_some(row.groups);
+    let weight = weight::of_texts(identity.groups.iter().chain(others.iter().flatten()).flatten());
     let seen = Seen {
         username: Arc::clone(&username),
         identity: Arc::clone(identity),
-        agreed: agrees(identity, row.groups.as_deref()),
-        groups: row.groups,
+        agreed,
+        others,
         told_at: row.told_at,
         checked_at: app.now(),
+        weight,
     };
     let person = person(&row.issuer, &row.subject);
     app.people.seen.insert(person, Arc::new(seen));

@@ -84,6 +84,8 @@ keys! {
         "How far the clocks of the provider and of this server may be apart.";
     "session_lifetime" Kind::Duration(60, 31_536_000), "12h", "", "12h",
         "How long a browser stays signed in (seconds, or 30m, 12h, 7d).";
+    "session_recheck" Kind::Duration(0, 31_536_000), "15m", "", "15m",
+        "Within how long after the provider last vouched for somebody who is signed in it is asked again; 0 is never.";
     "session_cache_seconds" Kind::Duration(0, 300), "5", "", "5",
         "How long a worker may go on with what it read of a session or user: the delay of a logout elsewhere.";
     "permission_cache_seconds" Kind::Duration(0, 300), "5", "", "5",

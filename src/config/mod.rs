@@ -57,6 +57,8 @@ pub struct Config {
     pub skew: i64,
     /// `OIDC_SESSION_LIFETIME`, in seconds.
     pub session_lifetime: i64,
+    /// `OIDC_SESSION_RECHECK`, in seconds; 0 is never.
+    pub session_recheck: i64,
     /// `OIDC_SESSION_CACHE_SECONDS`.
     pub session_cache: i64,
     /// `OIDC_PERMISSION_CACHE_SECONDS`.

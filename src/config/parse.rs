@@ -85,6 +85,7 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
         audiences: reader.list("audience"),
         skew: reader.duration("clock_skew_seconds"),
         session_lifetime: reader.duration("session_lifetime"),
+        session_recheck: reader.duration("session_recheck"),
         session_cache: reader.duration("session_cache_seconds"),
         permission_cache: reader.duration("permission_cache_seconds"),
         session_secrets,
@@ -219,6 +220,10 @@ impl<'r> Reader<'r> {
 
     fn issuer(&mut self) -> String {
         let value = self.required("issuer_url");
+        // It stands beside each subject in our tables, in an index that has no room for more.
+        if value.len() > 255 {
+            self.fault("issuer_url", "at most 255 bytes", &format!("{} bytes", value.len()));
+        }
         if !value.is_empty() {
             let _ = self.url("issuer_url");
         }

@@ -70,6 +70,23 @@ impl Rules {
     /// # Errors
     /// `token_subject`, `username_missing`, `username_invalid`, `email_unverified`, `token_claim`, `groups_overage`.
     pub fn identify(&self, issuer: &str, claims: &Object) -> Result<Statement> {
+        self.statement(issuer, claims, || self.username(claims))
+    }
+
+    /// The same of somebody whose user name is settled: what names them may be missing.
+    ///
+    /// # Errors
+    /// `token_subject`, `email_unverified`, `token_claim`, `groups_overage`.
+    pub fn identify_again(&self, issuer: &str, claims: &Object, username: &str) -> Result<Statement> {
+        self.statement(issuer, claims, || Ok(username.to_owned()))
+    }
+
+    fn statement(
+        &self,
+        issuer: &str,
+        claims: &Object,
+        username: impl FnOnce() -> Result<String>,
+    ) -> Result<Statement> {
         // Google has no groups, and people are named by their address where groups are.
         if self.groups_claims.iter().any(|name| name == "email") && claims.contains_key("email") {
             check_vouched_for(claims)?;
@@ -77,7 +94,7 @@ impl Rules {
         let identity = Identity {
             issuer: issuer.to_owned(),
             subject: self.subject(claims)?.to_owned(),
-            username: self.username(claims)?,
+            username: username()?,
             groups: groups::read(claims, &self.groups_claims)?.map(|groups| self.bounded(groups)),
         };
         if identity.groups.is_none()

@@ -3,6 +3,17 @@
 use crate::secret::Secret;
 use url::Url;
 
+/// What the provider is to ask the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// What it needs to know.
+    Usual,
+    /// `prompt=login`: anew who it is, even when it knows somebody.
+    Login,
+    /// `prompt=none`: nothing; it answers with an error where it would have to ask.
+    Nothing,
+}
+
 /// What goes into the request.
 #[derive(Debug)]
 pub struct AuthorizationRequest<'a> {
@@ -18,8 +29,8 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a Secret,
     /// `code_challenge` for S256.
     pub code_challenge: &'a str,
-    /// `prompt=login`: the provider asks anew who it is, even when it knows somebody.
-    pub ask_again: bool,
+    /// What the provider is to ask.
+    pub prompt: Prompt,
 }
 
 /// The address to send the browser to. `endpoint` may have a query of its own (RFC 6749 section 3.1), which stays.
@@ -34,8 +45,14 @@ pub fn url(endpoint: &str, request: &AuthorizationRequest<'_>) -> Option<String>
         .append_pair("nonce", request.nonce.expose())
         .append_pair("code_challenge", request.code_challenge)
         .append_pair("code_challenge_method", "S256");
-    if request.ask_again {
-        url.query_pairs_mut().append_pair("prompt", "login");
+    match request.prompt {
+        Prompt::Usual => {}
+        Prompt::Login => {
+            url.query_pairs_mut().append_pair("prompt", "login");
+        }
+        Prompt::Nothing => {
+            url.query_pairs_mut().append_pair("prompt", "none");
+        }
     }
     Some(url.into())
 }

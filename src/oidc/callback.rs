@@ -68,20 +68,36 @@ impl CallbackQuery {
         self.state.as_ref()
     }
 
-    /// The code, once `state` has been matched: checks `iss` first (RFC 9207 section 2.4), then `error`.
+    /// Whether the provider will not go on without speaking to the person (Core section 3.1.2.6), or for another reason that a
+    /// login in which it may would tell them. Not where it says that it is in trouble itself.
+    pub fn wants_person(&self) -> bool {
+        self.error
+            .as_deref()
+            .is_some_and(|error| !matches!(error, "server_error" | "temporarily_unavailable"))
+    }
+
+    /// Checks `iss` (RFC 9207 section 2.4).
+    ///
+    /// # Errors
+    /// `callback_issuer`.
+    pub fn check_issuer(&self, issuer: &str, required: bool) -> Result<()> {
+        match &self.issuer {
+            Some(found) if found != issuer => {
+                Err(Error::new(Code::CallbackIssuer, format!("iss {}", quote(issuer)), quote(found)))
+            }
+            None if required => {
+                Err(Error::new(Code::CallbackIssuer, format!("iss {}", quote(issuer)), "no 'iss'"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The code, once `state` has been matched: checks `iss` first, then `error`.
     ///
     /// # Errors
     /// `callback_issuer`, `login_denied`, `provider_error`.
     pub fn into_code(self, issuer: &str, issuer_required: bool) -> Result<Secret> {
-        match &self.issuer {
-            Some(found) if found != issuer => {
-                return Err(Error::new(Code::CallbackIssuer, format!("iss {}", quote(issuer)), quote(found)));
-            }
-            None if issuer_required => {
-                return Err(Error::new(Code::CallbackIssuer, format!("iss {}", quote(issuer)), "no 'iss'"));
-            }
-            _ => {}
-        }
+        self.check_issuer(issuer, issuer_required)?;
         if let Some(error) = &self.error {
             let code = if error == "access_denied" { Code::LoginDenied } else { Code::ProviderError };
             let mut found = format!("error {}", quote(error));

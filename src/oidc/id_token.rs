@@ -8,15 +8,13 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// What the ID token of one login must say.
+/// What every ID token for us must say.
 #[derive(Debug)]
-pub struct Expectation<'a> {
+pub struct Usual<'a> {
     /// The names of the provider, its own first (`OIDC_ISSUER_URL`, `OIDC_ISSUER_ALIASES`).
     pub issuers: &'a [String],
     /// Our client id.
     pub client_id: &'a str,
-    /// The nonce of this login.
-    pub nonce: &'a Secret,
     /// The access token that came beside it.
     pub access_token: Option<&'a Secret>,
     /// Now, in seconds since 1970.
@@ -25,11 +23,25 @@ pub struct Expectation<'a> {
     pub skew: i64,
 }
 
-/// Checks a verified ID token; steps 6 and 7 (signature, algorithm) are proven by [`Verified`].
+/// Checks the verified ID token of the login with this nonce; steps 6 and 7 (signature, algorithm) are proven by [`Verified`].
 ///
 /// # Errors
 /// The `token_...` code of the first check that fails.
-pub fn check(token: &Verified, expected: &Expectation<'_>) -> Result<()> {
+pub fn check(token: &Verified, expected: &Usual<'_>, nonce: &Secret) -> Result<()> {
+    check_usual(token, expected)?;
+    // 11. Nonce: an ID token replayed from another login stops here.
+    let found = claims::required_text(token.claims(), "nonce", Code::TokenNonce)?;
+    if !same(found.as_bytes(), nonce.expose().as_bytes()) {
+        return Err(Error::new(Code::TokenNonce, "the nonce of this login", "another one"));
+    }
+    Ok(())
+}
+
+/// Checks all but the nonce.
+///
+/// # Errors
+/// The `token_...` code of the first check that fails.
+pub fn check_usual(token: &Verified, expected: &Usual<'_>) -> Result<()> {
     let claims = token.claims();
     // A token explicitly typed as something else is never an ID token (RFC 8725 section 3.11).
     if let Some(typ) = token.typ()
@@ -48,11 +60,6 @@ pub fn check(token: &Verified, expected: &Expectation<'_>) -> Result<()> {
     // 9. and 10. Times; `iat` is required here.
     claims::required_time(claims, "iat")?;
     claims::check_times(claims, expected.now, expected.skew)?;
-    // 11. Nonce: an ID token replayed from another login stops here.
-    let nonce = claims::required_text(claims, "nonce", Code::TokenNonce)?;
-    if !same(nonce.as_bytes(), expected.nonce.expose().as_bytes()) {
-        return Err(Error::new(Code::TokenNonce, "the nonce of this login", "another one"));
-    }
     // Section 3.1.3.6: at_hash ties the access token to this ID token; optional in the code flow, binding when there.
     if let Some(found) = claims::optional_text(claims, "at_hash")? {
         check_at_hash(token, found, expected.access_token)?;

@@ -11,6 +11,7 @@ pub mod logout;
 pub mod logout_token;
 pub mod message;
 pub mod pkce;
+pub mod refresh;
 pub mod token;
 pub mod userinfo;
 

@@ -71,12 +71,14 @@ impl Engine {
         let header = |name| text(environ, name).ok();
         let host = header(intern!(py, "HTTP_HOST"))?;
         let authorization = header(intern!(py, "HTTP_AUTHORIZATION"))?;
-        let (mut cookie, mut scheme, mut fetch_site, mut origin) = (None, None, None, None);
+        let (mut cookie, mut scheme, mut fetch_site, mut fetch_mode, mut origin) =
+            (None, None, None, None, None);
         // Whoever sends a header is judged by it alone.
         if authorization.is_none() {
             cookie = header(intern!(py, "HTTP_COOKIE"))?;
             scheme = header(intern!(py, "wsgi.url_scheme"))?;
             fetch_site = header(intern!(py, "HTTP_SEC_FETCH_SITE"))?;
+            fetch_mode = header(intern!(py, "HTTP_SEC_FETCH_MODE"))?;
             origin = header(intern!(py, "HTTP_ORIGIN"))?;
         }
         let request = Request {
@@ -87,6 +89,7 @@ impl Engine {
             cookie: read(cookie.as_ref())?,
             scheme: read(scheme.as_ref())?.unwrap_or("http"),
             fetch_site: read(fetch_site.as_ref())?,
+            fetch_mode: read(fetch_mode.as_ref())?,
             origin: read(origin.as_ref())?,
             ..Request::default()
         };

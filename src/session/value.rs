@@ -42,6 +42,8 @@ pub struct Attempt {
     pub next: String,
     /// When it began, in seconds since 1970.
     pub begun: i64,
+    /// Whether the provider was told to ask the person nothing: then its refusal to do so is an answer.
+    pub silent: bool,
 }
 
 /// The content of the cookie.
@@ -146,11 +148,7 @@ impl CookieValue {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let attempts: Vec<Value> = self
-            .attempts
-            .iter()
-            .map(|a| json!([a.state.expose(), a.nonce.expose(), a.verifier.expose(), a.next, a.begun]))
-            .collect();
+        let attempts: Vec<Value> = self.attempts.iter().map(encode_attempt).collect();
         json!([self.session.as_ref().map(|id| id.0.expose()), attempts]).to_string().into_bytes()
     }
 
@@ -173,9 +171,29 @@ fn ambiguous(found: &'static str) -> Error {
     Error::new(Code::CookieAmbiguous, "one session in all cookies of this site", found)
 }
 
+fn encode_attempt(attempt: &Attempt) -> Value {
+    let Attempt { state, nonce, verifier, next, begun, silent } = attempt;
+    let mut members = vec![
+        json!(state.expose()),
+        json!(nonce.expose()),
+        json!(verifier.expose()),
+        json!(next),
+        json!(begun),
+    ];
+    // Left out where it is not: that is how the cookies of older versions are, which have to open.
+    if *silent {
+        members.push(json!(true));
+    }
+    Value::Array(members)
+}
+
 fn decode_attempt(value: &Value) -> Option<Attempt> {
-    let [state, nonce, verifier, next, begun] = value.as_array()?.as_slice() else {
-        return None;
+    let (state, nonce, verifier, next, begun, silent) = match value.as_array()?.as_slice() {
+        [state, nonce, verifier, next, begun] => (state, nonce, verifier, next, begun, false),
+        [state, nonce, verifier, next, begun, silent] => {
+            (state, nonce, verifier, next, begun, silent.as_bool()?)
+        }
+        _ => return None,
     };
     let secret = |value: &Value| value.as_str().map(Secret::new);
     Some(Attempt {
@@ -184,5 +202,6 @@ fn decode_attempt(value: &Value) -> Option<Attempt> {
         verifier: secret(verifier)?,
         next: next.as_str()?.to_owned(),
         begun: begun.as_i64()?,
+        silent,
     })
 }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from conftest import Serve, running
 from playwright.sync_api import Page, expect
 
-from cases import Cases, by_token, current_user, log_in, session_of
+from cases import EXPERIMENTS, Cases, by_token, current_user, log_in, session_of
 from support import ports, tokens, wire
 from support.real import BOB, USERS, Homes, Person, RealProvider
 from support.real.keycloak import JAVAS, Keycloak
@@ -81,6 +83,21 @@ def roles_mlflow(keycloak: Keycloak, serve: Serve) -> MlflowServer:
         "OIDC_USERNAME_CLAIM": "preferred_username",
     }
     return serve(home, settings)
+
+
+# Within how many seconds Keycloak is asked again about who is signed in.
+PERIOD = 6
+
+
+@pytest.fixture(scope="module")
+def asking_mlflow(keycloak: Keycloak, serve: Serve) -> MlflowServer:
+    """Another MLflow of the same client. Keycloak sends its back-channel logouts elsewhere, and a worker
+    remembers a session for as long as usual."""
+    home = f"http://127.0.0.1:{ports.free()}"
+    uris = keycloak.realm.client("mlflow")["redirectUris"]
+    keycloak.realm.change_client("mlflow", redirectUris=[*uris, f"{home}/oidc/callback"])
+    settings = {"OIDC_SESSION_RECHECK": f"{PERIOD}s", "OIDC_SESSION_CACHE_SECONDS": "5"}
+    return serve(home, {**keycloak.settings(), **settings})
 
 
 def program_token(keycloak: Keycloak, person: Person, client: str = "programs", **flow: str) -> str:
@@ -236,3 +253,87 @@ def refused(page: Page, keycloak: Keycloak, mlflow: MlflowServer, person: Person
     page.wait_for_url(f"{mlflow.url}/oidc/callback**")
     expect(page.locator("body")).to_contain_text(code)
     assert session_of(page, mlflow) is None
+
+
+class TestAskedAgain:
+    """Somebody who stays signed in, while things change at Keycloak. It gives refresh tokens unasked."""
+
+    def test_a_session_goes_on_and_the_browser_is_never_sent_away(
+        self, page: Page, keycloak: Keycloak, asking_mlflow: MlflowServer
+    ) -> None:
+        log_in(page, keycloak, asking_mlflow, BOB)
+        seen: list[str] = []
+        page.on("request", lambda request: seen.append(request.url))
+        (before,) = checked(asking_mlflow, BOB)
+        for _ in range(3 * PERIOD):
+            assert status_of(page, asking_mlflow) == 200
+            page.wait_for_timeout(1000)
+        page.goto(asking_mlflow.url)
+        (after,) = checked(asking_mlflow, BOB)
+        assert after >= before + 2 * PERIOD
+        assert not [url for url in seen if url.startswith(keycloak.issuer)]
+        assert "could not be refreshed" not in asking_mlflow.log_text()
+
+    def test_who_leaves_the_group_is_out_in_time_without_a_login(
+        self, page: Page, new_page: Callable[[], Page], keycloak: Keycloak, asking_mlflow: MlflowServer
+    ) -> None:
+        phone = new_page()
+        for one in (page, phone):
+            log_in(one, keycloak, asking_mlflow, BOB)
+            expect(one.get_by_text("Default").first).to_be_visible()
+        keycloak.set_groups(BOB, ())
+        took = out_after(page, asking_mlflow)
+        assert took <= PERIOD + 3, took
+        # The other browser has never asked since: all sessions of the person are over.
+        assert checked(asking_mlflow, BOB) == []
+        assert status_of(phone, asking_mlflow) == 401
+        page.goto(asking_mlflow.url)
+        expect(page.locator("p.code")).to_have_text(re.compile("|".join(keycloak.refusals_of_strangers)))
+        expect(page.locator("body")).to_contain_text(USERS)
+
+    def test_a_page_that_was_left_alone_says_which_group_is_missing(
+        self, page: Page, keycloak: Keycloak, asking_mlflow: MlflowServer
+    ) -> None:
+        log_in(page, keycloak, asking_mlflow, BOB)
+        page.goto("about:blank")
+        keycloak.set_groups(BOB, ())
+        page.wait_for_timeout(PERIOD * 1000 + 500)
+        answer = page.goto(asking_mlflow.url)
+        assert answer is not None
+        assert answer.status == 403
+        expect(page.locator("body")).to_contain_text(USERS)
+
+    def test_whose_session_an_administrator_of_keycloak_ends_is_out_in_time(
+        self, page: Page, keycloak: Keycloak, asking_mlflow: MlflowServer
+    ) -> None:
+        log_in(page, keycloak, asking_mlflow, BOB)
+        expect(page.get_by_text("Default").first).to_be_visible()
+        keycloak.realm.end_sessions(BOB.name)
+        assert status_of(page, asking_mlflow) == 200, "Keycloak has told somebody else"
+        took = out_after(page, asking_mlflow)
+        assert took <= PERIOD + 3, took
+        page.goto(asking_mlflow.url, wait_until="commit")
+        keycloak.wait_for_form(page)
+
+
+def status_of(page: Page, mlflow: MlflowServer) -> int:
+    """What a call of MLflow's page is answered now."""
+    return page.context.request.get(mlflow.url + EXPERIMENTS, headers={"Sec-Fetch-Mode": "cors"}).status
+
+
+def out_after(page: Page, mlflow: MlflowServer) -> float:
+    """For how many seconds somebody goes on who is in use all the time."""
+    began = time.monotonic()
+    while (status := status_of(page, mlflow)) == 200:
+        assert time.monotonic() - began < 30, "still in"
+        time.sleep(0.2)
+    assert status in (401, 403), status
+    return time.monotonic() - began
+
+
+def checked(mlflow: MlflowServer, person: Person) -> list[int]:
+    """When Keycloak last vouched for each session of a person."""
+    query = (
+        "SELECT checked_at FROM oidc_sessions JOIN oidc_identities USING (issuer, subject) WHERE username = ?"
+    )
+    return [row[0] for row in mlflow.rows(query, person.email, database="basic_auth.db-oidc")]

@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -105,7 +106,8 @@ def test_a_route_of_the_event_loop_knows_people_by_bearer_and_by_session(
         pytest.skip("no route of this MLflow is on an event loop")
     alice = person("alice")
     # Never seen: the clerk makes the user, and the client comes again.
-    assert server.call_native("GET", ARTIFACT, headers=bearer(provider, alice)).status_code == 404
+    first = server.call_native("GET", ARTIFACT, headers=bearer(provider, alice))
+    assert first.status_code == 404, first.text
     browser = Browser(server)
     browser.login(provider, alice)
     cookie = {"Cookie": "; ".join(f"{k}={v}" for k, v in browser.cookies[browser.origin].items())}
@@ -228,3 +230,87 @@ def test_a_name_that_mysql_takes_for_anothers_gives_nobody_that_account(
     for name in (change["username"], change["username"].upper()):
         answer = server.call("GET", SEARCH, auth=(name, change["password"]))
         assert (answer.status_code, answer.json()["code"]) == (401, "account_without_password"), answer.text
+
+
+def test_whoever_is_remembered_is_not_called_unknown_on_a_route_of_the_event_loop(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    """MLflow looks for the user there, waits without a limit, and answers 401 where that fails."""
+    url = databases.prepared("postgresql", "3.17.2", tmp_path)
+    server = make_server(
+        "3.17.2",
+        provider.issuer,
+        settings=settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="300"),
+        database_uri=url,
+        secrets=(databases.PASSWORD,),
+    )
+    token = bearer(provider, person("alice"))
+    for _ in range(2):
+        assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
+    database = databases.running("postgresql")
+    for away in (database.stopped, database.frozen):
+        with away():
+            for _ in range(5):
+                began = time.monotonic()
+                answer = server.call("GET", ARTIFACT, headers=token)
+                assert time.monotonic() - began < 0.5
+                assert answer.status_code == 503, answer.text
+                assert answer.headers["Retry-After"] == "1"
+                assert answer.json()["code"] == "database_unavailable"
+        assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
+
+
+LATE = 1.5
+
+
+def test_a_new_user_is_let_in_when_the_replica_that_mlflow_reads_has_them(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    primary = databases.running("postgresql")
+    url = databases.prepared("postgresql", "3.17.2", tmp_path)
+    assert isinstance(primary, databases.PostgreSQL)
+    replica = databases.Replica(primary, LATE)
+    try:
+        replica.start()
+        server = make_server(
+            "3.17.2",
+            provider.issuer,
+            settings=settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="0"),
+            database_uri=url,
+            replica=replica.url_of(url),
+            secrets=(databases.PASSWORD,),
+        )
+        began = time.monotonic()
+        answer = server.call("GET", SEARCH, headers=bearer(provider, person("alice")))
+        assert answer.status_code == 200, answer.text
+        assert time.monotonic() - began > LATE * 0.8, "the replica was not late: nothing is proved"
+        # On the event loop the clerk waits, and the client comes again.
+        answer = server.call_native("GET", ARTIFACT, headers=bearer(provider, person("bob")))
+        assert answer.status_code == 404, answer.text
+        # A session is read where it is written, at once and until it ends.
+        browser, carol = Browser(server), person("carol")
+        browser.login(provider, carol)
+        assert browser.signed_in()["username"] == f"{carol}@example.org"
+        browser.logout()
+        assert browser.session() is None
+    finally:
+        replica.remove()
+
+
+def test_a_worker_whose_first_request_meets_no_database_says_503_and_heals(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    server = make_server(
+        "3.17.2",
+        provider.issuer,
+        settings=settings_for(provider.issuer),
+        database_uri=databases.prepared("postgresql", "3.17.2", tmp_path),
+        secrets=(databases.PASSWORD,),
+    )
+    token = bearer(provider, person("alice"))
+    with databases.running("postgresql").stopped():
+        for method, path in (("GET", SEARCH), ("POST", "/v1/traces")):
+            answer = server.call(method, path, headers=token)
+            assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable"), answer.text
+            assert answer.headers["Retry-After"] == "1"
+    assert server.call("GET", SEARCH, headers=token).status_code == 200

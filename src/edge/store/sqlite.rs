@@ -338,15 +338,23 @@ impl Store for SqliteStore {
         subject: Option<&str>,
         provider_sid: Option<&str>,
     ) -> Result<usize, StoreFault> {
+        // Each by an index of its own: of the two conditions joined by OR SQLite goes through all sessions of the provider.
         // A comparison with NULL is never true in SQL: what was not told matches nothing.
-        let which = if provider_sid.is_some() {
-            "provider_sid = ?2 OR (provider_sid IS NULL AND subject = ?3)"
-        } else {
-            "subject = ?3"
-        };
-        let statement = format!("DELETE FROM oidc_sessions WHERE issuer = ?1 AND ({which})");
+        let by_sid = "DELETE FROM oidc_sessions WHERE issuer = ?1 AND provider_sid = ?2";
+        // The plus keeps SQLite from looking for all that have none.
+        let by_subject_alone =
+            "DELETE FROM oidc_sessions WHERE issuer = ?1 AND subject = ?2 AND +provider_sid IS NULL";
+        let by_subject = "DELETE FROM oidc_sessions WHERE issuer = ?1 AND subject = ?2";
         self.with(Patience::Wait, |connection| {
-            connection.prepare_cached(&statement)?.execute(params![issuer, provider_sid, subject])
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let count = if provider_sid.is_some() {
+                transaction.execute(by_sid, params![issuer, provider_sid])?
+                    + transaction.execute(by_subject_alone, params![issuer, subject])?
+            } else {
+                transaction.execute(by_subject, params![issuer, subject])?
+            };
+            transaction.commit()?;
+            Ok(count)
         })
     }
 }

@@ -4,8 +4,9 @@
 //     node server.mjs ISSUER PORT DOOR
 //
 // Who may come in stands in one JSON document, which is put through a second port of loopback, the door: clients, people,
-// keys, and how claims travel. A new document takes effect with the next request, and whoever is signed in stays so. Whoever
-// can reach the door is master of everything here, and passwords stand in the document: nothing to run for real people.
+// keys, and how claims travel. A new document takes effect with the next request, and whoever is signed in stays so where only
+// people have changed. Whoever can reach the door is master of everything here, and passwords stand in the document: nothing
+// to run for real people.
 
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { createServer } from "node:http";
@@ -175,7 +176,13 @@ createServer(async (request, response) => {
 
 createServer(async (request, response) => {
   try {
+    const before = settings && JSON.stringify({ ...settings, people: null });
     settings = JSON.parse(await body(request));
+    // People are looked up when they are asked for; a new provider would have forgotten who is signed in.
+    if (before === JSON.stringify({ ...settings, people: null })) {
+      response.writeHead(204).end();
+      return;
+    }
     provider = new Provider(ISSUER, configuration());
     for (const event of ["server_error", "grant.error", "authorization.error", "backchannel.error"]) {
       provider.on(event, (...told) => {

@@ -93,6 +93,9 @@ class DatabaseServer(ABC):
         pids = [self.pid, *self._children()]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        # The last of its threads stands still a moment later.
+        while not all(_stands_still(pid) for pid in pids):
+            time.sleep(0.01)
         try:
             yield
         finally:
@@ -198,6 +201,43 @@ class PostgreSQL(DatabaseServer):
 
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg2://{USER}:{PASSWORD}@/{name}?host={quote(str(self.folder), safe='')}"
+
+
+class Replica(PostgreSQL):
+    """A second PostgreSQL that has what the first one has, and has it later."""
+
+    kind = "replica"
+
+    def __init__(self, primary: PostgreSQL, late: float) -> None:
+        """Copies the primary as it is now; from then on each commit arrives `late` seconds late."""
+        self._primary, self._late = primary, late
+        super().__init__()
+
+    def _find(self) -> dict[str, str]:
+        return _programs(self, ["pg_basebackup", "postgres"])
+
+    def _begin(self) -> None:
+        where = f"host={self._primary.folder} user={USER} password={PASSWORD}"
+        command = [
+            self._programs["pg_basebackup"],
+            "-d",
+            where,
+            "-D",
+            "data",
+            "-R",
+            "-c",
+            "fast",
+            "--no-sync",
+        ]
+        self._run(command)
+        (self.folder / "data").chmod(0o700)
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), f"--recovery_min_apply_delay={self._late}s"]
+
+    def url_of(self, url: str) -> str:
+        """Where the database of an address of the primary's is read from."""
+        return self._url(url.partition("@/")[2].partition("?")[0])
 
 
 class MariaDB(DatabaseServer):
@@ -321,6 +361,15 @@ def _programs(server: DatabaseServer, names: list[str]) -> dict[str, str]:
             pytest.fail(told)
         pytest.skip(told)
     return programs
+
+
+def _stands_still(pid: int) -> bool:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+    except OSError:
+        # It has ended.
+        return True
 
 
 def _has_account(name: str) -> bool:

@@ -140,6 +140,9 @@ class MisbehavingProvider:
         self.issuer = f"{'https' if context else 'http'}://127.0.0.1:{self._listener.port}"
         self.key = tokens.Key.rsa()
         self.older_keys: list[tokens.Key] = []
+        # Whether it gives refresh tokens; each is good once.
+        self.refreshes = False
+        self._grants: dict[str, str] = {}
         self.faults: dict[str, Fault] = {}
         # Members of the metadata that are not as they are by default.
         self.metadata: dict[str, Any] = {}
@@ -252,19 +255,26 @@ class MisbehavingProvider:
             and form.get("client_secret") != CLIENT_SECRET
         ):
             return "401 Unauthorized", {"error": "invalid_client"}
-        granted = self._codes.pop(form.get("code", ""), None)
-        if granted is None:
+        with self._lock:
+            if form.get("grant_type") == "refresh_token":
+                subject, nonce = self._grants.pop(form["refresh_token"], None), None
+            else:
+                subject, nonce = self._codes.pop(form.get("code", ""), (None, None))
+        if subject is None:
             return "400 Bad Request", {"error": "invalid_grant"}
-        subject, nonce = granted
         access_token = tokens.remember(secrets.token_urlsafe(32))
         self._access_tokens[access_token] = subject
         # Without groups, so that no login goes by the UserInfo endpoint.
         claims = tokens.bearer_claims(self.issuer, subject, CLIENT_ID, nonce=nonce, groups=None)
-        return "200 OK", {
+        answer = {
             "id_token": self.key.token(claims),
             "access_token": access_token,
             "token_type": "Bearer",
         }
+        if self.refreshes:
+            answer["refresh_token"] = tokens.remember(secrets.token_urlsafe(32))
+            self._grants[answer["refresh_token"]] = subject
+        return "200 OK", answer
 
     def _say_who(self, exchange: Exchange) -> Answer:
         scheme, _, access_token = exchange.headers.get("authorization", "").partition(" ")

@@ -47,6 +47,7 @@ class MlflowServer:
         port: int | None = None,
         database_uri: str = "sqlite:///basic_auth.db",
         backend_store_uri: str = "sqlite:///mlflow.db",
+        replica: str | None = None,
     ) -> None:
         self.version, self.folder, self.workers, self.prefix = version, folder, workers, prefix
         self.port = port or ports.free(host)
@@ -67,6 +68,7 @@ class MlflowServer:
         self._function = function
         self._fresh = fresh
         self._database_uri, self._backend_store_uri = database_uri, backend_store_uri
+        self._replica = replica
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -84,7 +86,14 @@ class MlflowServer:
         if not self._fresh:
             for database in venvs.template(self.version).glob("*.db"):
                 shutil.copy(database, self.folder)
-        write_ini(self.folder, self._function, self._oidc_section, self._database_uri, self.roles_section)
+        write_ini(
+            self.folder,
+            self._function,
+            self._oidc_section,
+            self._database_uri,
+            self.roles_section,
+            self._replica,
+        )
         command = [str(venvs.program(self.version, "mlflow")), "server", "--app-name", "basic-auth"]
         command += self._arguments or self._default_arguments()
         command += ["--port", str(self.port), *self._more]
@@ -275,6 +284,7 @@ def write_ini(
     oidc_section: Mapping[str, str] | None = None,
     database_uri: str = "sqlite:///basic_auth.db",
     roles_section: str = "",
+    replica: str | None = None,
 ) -> Path:
     """MLflow's own configuration, and ours where there is some; the path of the file."""
     lines = [
@@ -286,6 +296,8 @@ def write_ini(
         f"admin_password = {ADMIN[1]}",
         f"authorization_function = {function}",
     ]
+    if replica:
+        lines.append(f"read_database_uri = {replica.replace('%', '%%')}")
     if oidc_section:
         lines += ["", "[oidc]", *(f"{key} = {value}" for key, value in oidc_section.items())]
     if roles_section:

@@ -350,3 +350,11 @@ fn the_documents_name_every_setting() {
     let open: Vec<&str> = sample.lines().filter(|l| !l.is_empty() && !l.starts_with(['#', '['])).collect();
     assert_eq!(open.len(), 2, "{open:?}");
 }
+
+#[test]
+fn an_issuer_that_no_index_has_room_for_is_a_fault_at_the_start() {
+    let of = |length: usize| format!("{:x<length$}", "https://idp.example/");
+    for (length, faults) in [(255, set(&[])), (256, set(&["OIDC_ISSUER_URL"]))] {
+        assert_eq!(keys_of(parse(&[("OIDC_ISSUER_URL", &of(length))], &facts())), faults, "{length}");
+    }
+}

@@ -268,6 +268,7 @@ fn of_the_logins_of_all_values_the_four_newest_are_kept() {
                 verifier: Secret::new("v"),
                 next: "/".to_owned(),
                 begun: *begun,
+                silent: false,
             })
             .collect(),
     };

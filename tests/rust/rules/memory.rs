@@ -3,6 +3,7 @@
 //! That it never says anything else is held by `Ask::of` for every request of every rule; here is that it says something.
 
 use crate::support::{Ask, Browser, Draft, NOW, Signer, World, jwk, ok};
+use mlflow_oidc::app::weight;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -193,4 +194,13 @@ fn a_lost_membership_counts_at_once_where_it_is_told_though_another_worker_has_n
     assert_eq!(lost.of(&world).code(), "group_required");
     assert_eq!(ask.recalled_by(&world), None);
     assert_eq!(ask.of(&world).code(), "group_required");
+}
+
+#[test]
+fn what_is_remembered_weighs_what_it_takes() {
+    let texts = |count: usize, letters: usize| vec!["x".repeat(letters); count];
+    assert_eq!(weight::of_texts(&texts(0, 0)), 1, "nothing is for nothing");
+    assert_eq!(weight::of_texts(&texts(5, 20)), 1, "an ordinary person");
+    assert_eq!(weight::of_texts(&texts(300, 20)), 5, "18 kB in units of 4 kB");
+    assert_eq!(weight::of_texts(&texts(1, 40_960)), 11, "a sealed token");
 }

@@ -58,7 +58,7 @@ fn the_cookie_and_the_row_hold_no_token_that_can_be_read() {
 
 #[test]
 fn a_session_ends_by_itself_to_the_second() {
-    let world = World::with(&[("OIDC_SESSION_LIFETIME", "1h")]);
+    let world = World::with(&[("OIDC_SESSION_LIFETIME", "1h"), ("OIDC_SESSION_RECHECK", "0")]);
     let mut browser = Browser::signed_in(&world, Draft::id_token());
     assert_eq!(browser.open(&world, "/oidc/session").json()["expires_at"], NOW + 3600);
     world.clock.forward(3599);
@@ -76,7 +76,7 @@ fn a_session_ends_by_itself_to_the_second() {
 #[test]
 fn a_session_that_nobody_has_used_for_a_while_ends_to_the_second_as_well() {
     for (seconds, good) in [(3599, true), (3600, false)] {
-        let world = World::with(&[("OIDC_SESSION_LIFETIME", "1h")]);
+        let world = World::with(&[("OIDC_SESSION_LIFETIME", "1h"), ("OIDC_SESSION_RECHECK", "0")]);
         let mut browser = Browser::signed_in(&world, Draft::id_token());
         world.clock.forward(seconds);
         assert_eq!(browser.open(&world, "/oidc/session").status() == 200, good, "{seconds}");

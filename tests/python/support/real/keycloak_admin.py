@@ -164,6 +164,10 @@ class Realm:
         for path in paths - set(current):
             self.put_into(username, path)
 
+    def end_sessions(self, username: str) -> None:
+        """As an administrator does in the console."""
+        self.call("POST", f"/users/{self.user_id(username)}/logout")
+
     def tokens(
         self,
         client_id: str,

@@ -56,6 +56,11 @@ def signed_in(run: Run) -> None:
     run.sign_in()
 
 
+def vouched_for_long_ago(run: Run) -> None:
+    """The provider's word about the row's person is older than it may be."""
+    run.vouched_for_long_ago()
+
+
 def another_signed_in(run: Run) -> None:
     """Session shadowing: somebody else has a session as well, and plants its cookie beside the person's."""
     other = Browser(run.server)
@@ -171,6 +176,7 @@ PREPARATIONS: dict[str, Callable[..., None]] = {
     "good_token_first": good_token_first,
     "login_begun": login_begun,
     "signed_in": signed_in,
+    "vouched_for_long_ago": vouched_for_long_ago,
     "another_signed_in": another_signed_in,
     "another_login_begun": another_login_begun,
     "signed_in_then_removed": signed_in_then_removed,
@@ -193,6 +199,8 @@ _SIGNED_IN = {"cookie", "logout_token"}
 def prepare(run: Run) -> None:
     if run.place in _SIGNED_IN and not run.row.before:
         run.sign_in()
+    if run.place == "refresh":
+        run.sign_in_long_ago()
     for called, *told in run.row.before:
         assert called in PREPARATIONS, f"{called} is none of {sorted(PREPARATIONS)}"
         PREPARATIONS[called](run, *evaluate(told, run.names))

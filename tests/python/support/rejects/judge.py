@@ -13,7 +13,7 @@ from support.rejects.table import START_PAGE
 
 # What a page has that takes whoever is not signed in to the provider; it says no code.
 _SIGN_IN_LINK = 'id="continue"'
-_SIGN_IN = {"no_credentials", "session_ended"}
+_SIGN_IN = {"no_credentials", "session_ended", "session_recheck"}
 # Refusals that are in the log only for somebody who looks closely, or once for all requests.
 _QUIET = {*_SIGN_IN, "provider_pending", "configuration", "internal", START_PAGE}
 _BACKCHANNEL = "/oidc/backchannel-logout"
@@ -57,11 +57,11 @@ def _is_for_a_person(answer: requests.Response) -> bool:
 def _judge_answer(run: Run, answer: requests.Response) -> None:
     request, text = answer.request, answer.text
     found = code_of(answer)
-    if found is None and run.row.code in _SIGN_IN and _SIGN_IN_LINK in text:
-        found = run.row.code
-    said = f"expected {run.status} {run.row.code}, found {answer.status_code} {found} at {request.method} "
+    if found is None and run.code in _SIGN_IN and _SIGN_IN_LINK in text:
+        found = run.code
+    said = f"expected {run.status} {run.code}, found {answer.status_code} {found} at {request.method} "
     said += f"{str(request.url)[:200]}: {text[-600:]}"
-    assert (answer.status_code, found) == (run.status, run.row.code), said
+    assert (answer.status_code, found) == (run.status, run.code), said
     assert found is not None
     if _is_for_a_person(answer) and found != "internal":
         assert answer.headers["Content-Type"].startswith("text/html"), said
@@ -88,7 +88,8 @@ def _judge_log(run: Run) -> None:
     _find_nothing_secret({CODE}, ours, "the log")
     # Where there are no answers of ours, the HTTP server may have refused it before us.
     if run.answers and run.row.code not in _QUIET:
-        assert f" with {run.row.code} (" in ours, f"the log does not say why:\n{run.log[-2000:]}"
+        told = f": {run.row.code}: expected" if run.place == "refresh" else f" with {run.row.code} ("
+        assert told in ours, f"the log does not say why:\n{run.log[-2000:]}"
 
 
 def _find_nothing_secret(secrets: set[str], text: str, where: str) -> None:

@@ -101,12 +101,25 @@ def userinfo(run: Run) -> list[requests.Response]:
     return answers
 
 
+def refresh(run: Run) -> list[requests.Response]:
+    """Somebody is signed in, and the provider is asked about them again."""
+    document = {"sub": run.names["subject"], "groups": ["MLFLOW"]}
+    document = {name: value for name, value in document.items() if name not in run.row.drop_userinfo}
+    run.issuer.answers["userinfo"] = Answer.json({**document, **evaluate(run.row.userinfo, run.names)})
+    _script_tokens(run, token.refreshed_id_token_claims(run.names))
+    return _send(run, {"cookie": run.names["cookie"]})
+
+
 def _end(run: Run, claims: tokens.Json) -> list[requests.Response]:
+    _script_tokens(run, claims)
+    return [run.come_back()]
+
+
+def _script_tokens(run: Run, claims: tokens.Json) -> None:
     run.hand_out(token.spoilt(run.row, run.names, claims))
     document = {name: value for name, value in run.tokens.items() if name not in run.row.drop_token_answer}
     run.issuer.answers["token"] = Answer.json({**document, **evaluate(run.row.token_answer, run.names)})
     script.replace(run.row, run.issuer, "token", run.names, run.tokens)
-    return [run.come_back()]
 
 
 def callback(run: Run) -> list[requests.Response]:
@@ -158,6 +171,7 @@ PLACES: dict[str, Callable[[Run], list[requests.Response]]] = {
     "bearer": bearer,
     "id_token": login,
     "token_answer": login,
+    "refresh": refresh,
     "userinfo": userinfo,
     "logout_token": logout_token,
     "keys": bearer,

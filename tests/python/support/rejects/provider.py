@@ -24,6 +24,7 @@ from support.rejects import keys
 
 CODE = "good-code"
 ACCESS_TOKEN = "opaque-access-token"
+REFRESH_TOKEN = "opaque-refresh-token"
 # Longer than anybody waits; whoever ends the run lets it go.
 HANGS_FOR = 60
 
@@ -185,13 +186,16 @@ def _reset(handler: BaseHTTPRequestHandler) -> None:
 
 
 def exchange_faults(issuer: Issuer, authorization: str | None, body: bytes) -> list[str]:
-    """What a provider would hold against this exchange (RFC 6749 section 4.1.3, RFC 7636 section 4.6)."""
+    """What a provider would hold against this exchange (RFC 6749 sections 4.1.3 and 6, RFC 7636)."""
     form = dict(parse_qsl(body.decode()))
     pair = base64.b64encode(f"{quote_plus(CLIENT_ID)}:{quote_plus(CLIENT_SECRET)}".encode()).decode()
     proven = authorization == f"Basic {pair}" or form.get("client_secret") == CLIENT_SECRET
     digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     login = issuer.logins.get(challenge, {})
+    if form.get("grant_type") == "refresh_token":
+        good = proven and form.get("refresh_token") == REFRESH_TOKEN and len(form) == 2
+        return [] if good else ["the refresh is wrong"]
     wrong = {
         "the grant type": form.get("grant_type") != "authorization_code",
         "the code": form.get("code") != CODE,

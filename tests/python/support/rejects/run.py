@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import requests
 
@@ -13,7 +14,7 @@ from support import tokens
 from support.browser import Browser
 from support.provider import CLIENT_ID, CLIENT_SECRET
 from support.rejects import script, token
-from support.rejects.provider import ACCESS_TOKEN, CODE, Answer, Issuer
+from support.rejects.provider import ACCESS_TOKEN, CODE, REFRESH_TOKEN, Answer, Issuer
 from support.rejects.stage import OWN_DATABASE, Rows, Stage
 from support.rejects.table import Row, expected_status
 from support.rejects.values import Names, evaluate
@@ -29,6 +30,10 @@ class Run:
         self.stage, self.row, self.place, self.undo = stage, row, place, undo
         self.server = stage.server
         self.status = expected_status(row, place)
+        # What the answer says. Whatever is wrong with a refresh, a page has to be loaded; why is for the log.
+        self.code = row.code
+        if place == "refresh" and row.code != "session_ended":
+            self.code = "session_recheck"
         number = stage.next_person()
         self.names = {
             "client_id": CLIENT_ID,
@@ -142,6 +147,31 @@ class Run:
         assert answer.status_code == 302, f"a good login: {answer.status_code} {answer.text[-300:]}"
         self.is_signed_in = True
         self._note_cookie()
+        self._note_sealed_id_token()
+
+    def sign_in_long_ago(self) -> None:
+        """The same, with a refresh token, and so long ago that the provider has to be asked again."""
+        self.begin_login()
+        self.names["auth_time"] = str(int(time.time()) - 100)
+        self.hand_out(token.good(token.refreshed_id_token_claims(self.names)))
+        self.secrets.add(REFRESH_TOKEN)
+        self.issuer.answers["token"] = Answer.json({**self.tokens, "refresh_token": REFRESH_TOKEN})
+        answer = self.come_back()
+        assert answer.status_code == 302, f"a good login: {answer.status_code} {answer.text[-300:]}"
+        self._note_cookie()
+        self._note_sealed_id_token()
+        self.vouched_for_long_ago()
+
+    def vouched_for_long_ago(self) -> None:
+        """The provider's word about the person is made older in its row, which no worker has read yet."""
+        query = "UPDATE oidc_sessions SET checked_at = checked_at - 1000 WHERE subject = ?"
+        with (
+            closing(sqlite3.connect(self.server.folder / OWN_DATABASE, timeout=10)) as connection,
+            connection,
+        ):
+            assert connection.execute(query, (self.names["subject"],)).rowcount == 1
+
+    def _note_sealed_id_token(self) -> None:
         query = "SELECT sealed_id_token FROM oidc_sessions WHERE subject = ?"
         ((found,),) = self.server.rows(query, self.names["subject"], database=OWN_DATABASE)
         self.names["sealed_id_token"] = self.keep_secret(found)

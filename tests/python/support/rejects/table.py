@@ -25,6 +25,7 @@ PLACES = {
     "bearer": _TOKEN,
     "id_token": f"{_TOKEN} {_ANSWER}",
     "token_answer": f"{_TOKEN} {_ANSWER}",
+    "refresh": f"{_TOKEN} {_ANSWER} userinfo drop_userinfo changes",
     "userinfo": f"{_TOKEN} {_ANSWER} userinfo drop_userinfo",
     "logout_token": _TOKEN,
     "keys": _TOKEN,
@@ -134,6 +135,11 @@ def _at_login(refusal: Refusal) -> int:
     return 502 if refusal.code.startswith("token_") else refusal.status
 
 
+def _at_refresh(refusal: Refusal) -> int:
+    """Whatever is wrong with the answer, the browser has to go to the provider."""
+    return 401
+
+
 def _at_logout(refusal: Refusal) -> int:
     """Back-Channel Logout 1.0 section 2.8 knows one status for whatever is wrong with the token."""
     return 400 if refusal.party == "Caller" else refusal.status
@@ -144,6 +150,7 @@ _STATUS: dict[str, Callable[[Refusal], int]] = {
     "token_answer": _at_login,
     "userinfo": _at_login,
     "logout_token": _at_logout,
+    "refresh": _at_refresh,
 }
 
 

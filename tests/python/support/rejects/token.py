@@ -43,6 +43,11 @@ def id_token_claims(names: Names) -> tokens.Json:
     return {**bearer_claims(names), **more}
 
 
+def refreshed_id_token_claims(names: Names) -> tokens.Json:
+    """One of a login that says when its person was asked, or of a refresh."""
+    return {**id_token_claims(names), "auth_time": int(names["auth_time"])}
+
+
 def bare_id_token_claims(names: Names) -> tokens.Json:
     """One that says neither name nor groups, so that the provider has to be asked for them."""
     return {**_common(names, 300), "sid": PROVIDER_SESSION, "nonce": names["nonce"]}

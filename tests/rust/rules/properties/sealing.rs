@@ -20,6 +20,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 fn attempt() -> impl Strategy<Value = Attempt> {
     (any::<String>(), any::<String>(), any::<String>(), ".{0,300}", any::<i64>()).prop_map(
         |(state, nonce, verifier, next, begun)| Attempt {
+            silent: begun % 2 == 0,
             state: Secret::new(state),
             nonce: Secret::new(nonce),
             verifier: Secret::new(verifier),

@@ -2,11 +2,11 @@
 
 use super::script;
 use super::table::Row;
-use super::token::{self, ACCESS_TOKEN, Kind};
+use super::token::{self, ACCESS_TOKEN, Kind, REFRESH_TOKEN};
 use super::values::{Names, number};
 use crate::support::{Answered, Ask, Browser, Draft, World, facts, ok, parse};
 use mlflow_oidc::config::{Config, Fault};
-use mlflow_oidc::ports::StoreFault;
+use mlflow_oidc::ports::{SessionRow, Store as _, StoreFault};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,6 +74,7 @@ const STEPS: &[Step] = &[
         case.world = Arc::new(case.world.beside(&pairs(&case.settings)));
         script::prepare(case.row, &case.names, &case.world);
     }),
+    ("vouched_for_long_ago", |case, _| case.vouched_for_long_ago()),
     ("another_browser", |case, _| {
         let mut other = Browser::default();
         other.begin(&case.world, "/");
@@ -157,8 +158,33 @@ impl<'r> Case<'r> {
     /// The login that was begun ends with what a good provider says.
     pub fn come_back_well(&mut self) -> Answered {
         let id_token = token::good(Kind::Id, &self.names);
-        let answer = json!({"token_type": "Bearer", "id_token": id_token, "access_token": ACCESS_TOKEN});
-        self.world.provider.change(|script| script.token = ok(&answer));
+        self.come_back_with(
+            &json!({"token_type": "Bearer", "id_token": id_token, "access_token": ACCESS_TOKEN}),
+        )
+    }
+
+    /// The row's person is signed in, and the provider's word about them is too old.
+    pub fn sign_in_long_ago(&mut self) {
+        self.begin();
+        let id_token = token::good(Kind::Refreshed, &self.names);
+        let answered = self.come_back_with(&json!({
+            "token_type": "Bearer", "id_token": id_token, "access_token": ACCESS_TOKEN,
+            "refresh_token": REFRESH_TOKEN,
+        }));
+        assert_eq!(answered.status(), 302, "{:?}", answered.0);
+        self.note_cookie();
+        self.vouched_for_long_ago();
+    }
+
+    /// The provider's word about the row's person is older than it may be.
+    fn vouched_for_long_ago(&self) {
+        let row = self.world.store.sessions().remove(0);
+        let old = SessionRow { checked_at: row.checked_at - 1000, ..row };
+        assert!(self.world.store.renew_session(&old).unwrap());
+    }
+
+    fn come_back_with(&mut self, answer: &Value) -> Answered {
+        self.world.provider.change(|script| script.token = ok(answer));
         let path = format!("/oidc/callback?code=good-code&state={}", self.names.get("state"));
         self.browser.open(&self.world, &path)
     }

@@ -41,7 +41,13 @@ pub fn tables(case: &Case<'_>, before: &str) -> Result<(), String> {
 /// A token, code or secret in a log is a token, code or secret in many hands.
 pub fn no_leak(case: &Case<'_>, tokens: &[&str], answered: &Answered) -> Result<(), String> {
     let log = case.world.log.text();
-    let mut secrets = vec![CLIENT_SECRET, "good-code", super::token::ACCESS_TOKEN, "a-password-1234"];
+    let mut secrets = vec![
+        CLIENT_SECRET,
+        "good-code",
+        super::token::ACCESS_TOKEN,
+        super::token::REFRESH_TOKEN,
+        "a-password-1234",
+    ];
     secrets.extend(tokens.iter().flat_map(|token| token.split('.')).filter(|part| part.len() > 16));
     for secret in secrets {
         if log.contains(secret) || answered.body().contains(secret) {

@@ -28,6 +28,7 @@ pub const PLACES: &[Place] = &[
     Place { name: "bearer", members: &[token::MEMBERS], run: bearer },
     Place { name: "id_token", members: &[token::MEMBERS, TOKENS], run: login },
     Place { name: "token_answer", members: &[token::MEMBERS, TOKENS], run: login },
+    Place { name: "refresh", members: &[token::MEMBERS, TOKENS, USERINFO, &["changes"]], run: refresh },
     Place { name: "userinfo", members: &[token::MEMBERS, TOKENS, USERINFO], run: userinfo },
     Place { name: "logout_token", members: &[token::MEMBERS], run: logout_token },
     Place { name: "keys", members: &[token::MEMBERS], run: bearer },
@@ -119,6 +120,26 @@ fn userinfo(case: &mut Case<'_>) -> Result<(), String> {
         1 => Ok(()),
         count => Err(format!("userinfo was asked {count} times")),
     }
+}
+
+/// The answer is the same whatever the check: the browser has to go to the provider. Which check it was is for the log.
+fn refresh(case: &mut Case<'_>) -> Result<(), String> {
+    case.sign_in_long_ago();
+    case.prepare();
+    let id_token = token::spoilt(case.row, Kind::Refreshed, &case.names);
+    case.script_userinfo();
+    case.script_token_answer(id_token.clone());
+    let before = case.tables();
+    let cookie = case.names.get("cookie").to_owned();
+    let answered = Ask::get(PATH).cookie(&cookie).of(&case.world);
+    let code = if case.row.code() == "session_ended" { "session_ended" } else { "session_recheck" };
+    held::outcome(&answered, status_of(code), code, Form::Json)?;
+    held::no_cookie(&answered)?;
+    held::tables(case, &before)?;
+    held::no_leak(case, &[&id_token], &answered)?;
+    let log = case.world.log.text();
+    let told = format!(": {}: expected", case.row.code());
+    if log.contains(&told) { Ok(()) } else { Err(format!("the log does not say why: {log}")) }
 }
 
 fn end_login(case: &mut Case<'_>, id_token: String) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use super::table::Row;
 use super::values::{Names, bytes_of, count, number};
 use crate::support::{
-    Draft, Signer, base64url, jwk, public_key_as_der, public_key_as_pem, sign, unpadded_base64url,
+    Draft, NOW, Signer, base64url, jwk, public_key_as_der, public_key_as_pem, sign, unpadded_base64url,
 };
 use serde_json::{Map, Value, json};
 
@@ -23,6 +23,7 @@ pub const MEMBERS: &[&str] = &[
 
 /// What is beside an ID token.
 pub const ACCESS_TOKEN: &str = "opaque-access-token";
+pub const REFRESH_TOKEN: &str = "opaque-refresh-token";
 
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -34,6 +35,8 @@ pub enum Kind {
     /// An ID token that says neither who nor in which groups.
     BareId,
     Logout,
+    /// An ID token of a login that says when its person was asked, or of a refresh.
+    Refreshed,
 }
 
 /// The key of that name.
@@ -63,6 +66,11 @@ fn draft(kind: Kind, names: &Names) -> Draft {
             draft
         }
         Kind::Logout => Draft::logout_token(),
+        Kind::Refreshed => {
+            let mut draft = self::draft(Kind::Id, names);
+            draft.set("auth_time", NOW - 100);
+            draft
+        }
     }
 }
 

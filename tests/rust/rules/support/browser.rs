@@ -4,7 +4,6 @@ use super::ask::{Answered, Ask};
 use super::draft::Draft;
 use super::provider::ok;
 use super::world::World;
-use serde_json::json;
 use std::collections::BTreeMap;
 use url::Url;
 
@@ -55,11 +54,7 @@ impl Browser {
         asked: &BTreeMap<String, String>,
         draft: &mut Draft,
     ) -> Answered {
-        let token = draft.answer_to(&asked["nonce"]).token();
-        let mut answer = json!({"token_type": "Bearer", "expires_in": 300, "id_token": token});
-        if let Some(access_token) = &draft.access_token {
-            answer["access_token"] = json!(access_token);
-        }
+        let answer = draft.answer_to(&asked["nonce"]).token_answer();
         world.provider.change(|script| script.token = ok(&answer));
         self.open(world, &format!("/oidc/callback?code=good-code&state={}", asked["state"]))
     }

@@ -11,6 +11,8 @@ pub struct Draft {
     pub signer: Signer,
     /// The access token beside an ID token.
     pub access_token: Option<String>,
+    /// The refresh token beside it.
+    pub refresh_token: Option<String>,
     /// The key set that the provider publishes; `None` is the usual one.
     pub keys: Option<Value>,
     /// Settings beside the usual ones.
@@ -31,6 +33,7 @@ impl Draft {
             claims: object(claims),
             signer: Signer::Rsa,
             access_token: Some("opaque-access-token".to_owned()),
+            refresh_token: None,
             keys: None,
             settings: Vec::new(),
         }
@@ -60,6 +63,11 @@ impl Draft {
         }));
         draft.head("typ", "logout+jwt");
         draft
+    }
+
+    /// The same with a refresh token beside it.
+    pub fn with_refresh_token(self, token: &str) -> Self {
+        Self { refresh_token: Some(token.to_owned()), ..self }
     }
 
     /// The same of somebody else.
@@ -101,6 +109,18 @@ impl Draft {
             self.set("nonce", nonce);
         }
         self
+    }
+
+    /// The whole answer of the token endpoint with this ID token.
+    pub fn token_answer(&self) -> Value {
+        let mut answer = json!({"token_type": "Bearer", "expires_in": 300, "id_token": self.token()});
+        let more = [("access_token", &self.access_token), ("refresh_token", &self.refresh_token)];
+        for (name, token) in more {
+            if let Some(token) = token {
+                answer[name] = json!(token);
+            }
+        }
+        answer
     }
 
     /// The compact form.

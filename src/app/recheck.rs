@@ -1,0 +1,276 @@
+//! When the provider is asked again about somebody who is signed in, by whom, and what holds until it has answered.
+//!
+//! From half of `OIDC_SESSION_RECHECK` on the clerk asks ahead, so that nobody waits; once all of it is over nobody is let in on the
+//! old word, and a request asks by itself. One asks for one session: a refresh token is good once (RFC 9700 section 4.14.2).
+//!
+//! While the provider cannot be asked sessions go on, and no request waits for it: after the first one that was not answered the
+//! clerk alone tries again, with growing pauses.
+
+use super::browser::{self, Session};
+use super::provider::{self, Place};
+use super::refresh::{self, Outcome};
+use super::wire::Request;
+use super::{App, silent};
+use crate::error::{Code, Error, Result};
+use crate::ports::{Level, SessionRow};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How many requests may ask, or wait for another's answer, at once: fewer than the exchanges, so that logins have a place too.
+const ENGAGED: usize = 12;
+/// How long a request waits for the answer that another one brings, in seconds, and how often it looks. A page has begun to come
+/// by then, or its browser is told to come again.
+const PATIENCE: i64 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
+/// The same as a number of looks, for a clock that stands still.
+const LOOKS: usize = 60;
+/// How many sessions may wait for the clerk; those in use come again by themselves.
+const ERRANDS: usize = 1_000;
+/// The longest pause between two tries while the provider cannot be asked, in seconds.
+const BACKOFF_LIMIT: i64 = 60;
+/// Seconds between two lines of the log about that.
+const LINE_PAUSE: i64 = 60;
+/// How long the clerk sleeps when nothing wakes it.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What a process knows of asking again. Times in seconds since 1970.
+#[derive(Default)]
+pub struct Rechecks {
+    trouble: Mutex<Trouble>,
+    errands: Mutex<VecDeque<[u8; 32]>>,
+    /// Somebody wants to know whether the provider answers.
+    look_wanted: AtomicBool,
+    /// One look at a time; whoever waits for it finds its result.
+    pub looking: Mutex<()>,
+    engaged: AtomicUsize,
+    /// Whoever waits for an answer of this process is woken here.
+    done: (Mutex<()>, Condvar),
+    /// When the first session was looked at; 0 before.
+    began: AtomicI64,
+    /// Whether it was told that the provider gives no refresh token.
+    told: AtomicBool,
+}
+
+#[derive(Default)]
+struct Trouble {
+    /// Since it was last asked with success.
+    failures: u32,
+    next_try: i64,
+    next_line: i64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a session is due: from when on it is asked about ahead, and from when on it is let in on a new word alone.
+pub fn moments(app: &App, row: &SessionRow) -> (i64, i64) {
+    let period = app.config.session_recheck;
+    if period == 0 {
+        return (i64::MAX, i64::MAX);
+    }
+    let half = period / 2;
+    let vouched_at = match row.checked_at {
+        // Made by a version that did not ask: due at once, and nobody is thrown out by an update.
+        0 => began(app).saturating_sub(half),
+        told => told,
+    };
+    (vouched_at.saturating_add(half), vouched_at.saturating_add(period))
+}
+
+fn began(app: &App) -> i64 {
+    let now = app.now();
+    match app.rechecks.began.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => now,
+        Err(before) => before,
+    }
+}
+
+/// Lets a session go on, asks the provider about it, or has the browser do so.
+///
+/// # Errors
+/// `session_recheck` where the browser has to go to the provider, `session_ended`, `provider_pending`, `provider_busy`,
+/// `database_unavailable`, and those of admission.
+pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<Arc<Session>> {
+    let now = app.now();
+    if now < session.due_soon {
+        return Ok(session);
+    }
+    let (is_away, is_over) = (is_away(app), now >= session.due_now);
+    // What is remembered of it may be a few seconds old; the clerk looks at the row before it asks.
+    if session.can_be_refreshed() && (is_away || !is_over || request.on_event_loop) {
+        send_errand(app, session.row.id_hash);
+    }
+    if is_away {
+        return Ok(session);
+    }
+    if is_over {
+        return ask_first(app, request, session);
+    }
+    if session.can_be_refreshed() || !silent::may_go(app, request, &session)? {
+        return Ok(session);
+    }
+    Err(silent::wanted())
+}
+
+/// The full time is over.
+fn ask_first(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<Arc<Session>> {
+    let hash = session.row.id_hash;
+    if request.on_event_loop {
+        return if session.can_be_refreshed() { Err(pending()) } else { without_token(app, session, true) };
+    }
+    let _place = Place::take(&app.rechecks.engaged, ENGAGED)?;
+    let until = app.now().saturating_add(PATIENCE);
+    for _ in 0..LOOKS {
+        // Another thread or worker may have brought an answer, or have heard that there is none.
+        let session = browser::read_again(app, &hash)?;
+        if app.now() < session.due_now || is_away(app) {
+            return Ok(session);
+        }
+        if !session.can_be_refreshed() {
+            return without_token(app, session, false);
+        }
+        if let Some(outcome) = try_to_ask(app, &session)? {
+            return match outcome {
+                Outcome::Renewed => browser::read_again(app, &hash),
+                Outcome::Away(_) => Ok(session),
+                // It has answered, so it can be gone to.
+                Outcome::Faulty(_) => Err(silent::wanted()),
+                Outcome::Ended(error) => Err(error),
+            };
+        }
+        if app.now() >= until {
+            break;
+        }
+        let done = lock(&app.rechecks.done.0);
+        drop(app.rechecks.done.1.wait_timeout(done, PAUSE));
+    }
+    Err(pending())
+}
+
+/// Nothing but the browser can ask; where nobody would answer it, the session goes on.
+fn without_token(app: &App, session: Arc<Session>, on_event_loop: bool) -> Result<Arc<Session>> {
+    if silent::answers(app, on_event_loop)? { Err(silent::wanted()) } else { Ok(session) }
+}
+
+fn pending() -> Error {
+    Error::new(Code::ProviderPending, "a new word of the provider about the session", "it is being asked")
+}
+
+/// Asks the provider about a session, unless somebody else does so now.
+fn try_to_ask(app: &App, session: &Session) -> Result<Option<Outcome>> {
+    let now = app.now();
+    // The token, then what it does not say. It ends by itself where the process does.
+    let lease = app.config.http_timeout.saturating_mul(2).saturating_add(10);
+    if !app.world.store.begin_recheck(&session.row.id_hash, now, now.saturating_add_unsigned(lease))? {
+        return Ok(None);
+    }
+    let outcome = refresh::ask(app, &session.row, &session.identity);
+    match &outcome {
+        Ok(Outcome::Away(error)) => note_away(app, error),
+        Ok(_) => note_answer(app),
+        Err(_) => {}
+    }
+    app.rechecks.done.1.notify_all();
+    outcome.map(Some)
+}
+
+/// Whether the provider was asked lately and could not be.
+pub fn is_away(app: &App) -> bool {
+    lock(&app.rechecks.trouble).failures > 0
+}
+
+/// Notes that the provider cannot be asked now.
+pub fn note_away(app: &App, error: &Error) {
+    let now = app.now();
+    let mut trouble = lock(&app.rechecks.trouble);
+    trouble.failures = trouble.failures.saturating_add(1);
+    trouble.next_try = now.saturating_add((4_i64 << trouble.failures.min(10)).min(BACKOFF_LIMIT));
+    let tells = now >= trouble.next_line;
+    if tells {
+        trouble.next_line = now.saturating_add(LINE_PAUSE);
+    }
+    drop(trouble);
+    let level = if tells { Level::Warning } else { Level::Debug };
+    app.log(
+        level,
+        &format!("the provider cannot be asked about sessions, which go on until it can: {error}"),
+    );
+    app.world.clerk.wake();
+}
+
+fn note_answer(app: &App) {
+    let before = std::mem::take(&mut lock(&app.rechecks.trouble).failures);
+    if before > 0 {
+        app.log(Level::Info, "the provider can be asked about sessions again");
+    }
+}
+
+/// Leaves a session to the clerk.
+fn send_errand(app: &App, hash: [u8; 32]) {
+    let mut errands = lock(&app.rechecks.errands);
+    if errands.len() < ERRANDS && !errands.contains(&hash) {
+        errands.push_back(hash);
+        drop(errands);
+        app.world.clerk.wake();
+    }
+}
+
+/// Leaves it to the clerk to see whether the provider answers.
+pub fn want_look(app: &App) {
+    app.rechecks.look_wanted.store(true, Ordering::Release);
+    app.world.clerk.wake();
+}
+
+/// One round of the clerk. It blocks.
+pub fn attend(app: &App) -> Duration {
+    loop {
+        let now = app.now();
+        let (away, next_try) = {
+            let trouble = lock(&app.rechecks.trouble);
+            (trouble.failures > 0, trouble.next_try)
+        };
+        if away && now < next_try {
+            // Those in use come again.
+            lock(&app.rechecks.errands).clear();
+            return provider::until(next_try, now);
+        }
+        let errand = lock(&app.rechecks.errands).pop_front();
+        match errand {
+            Some(hash) => ask_ahead(app, &hash),
+            None if app.rechecks.look_wanted.swap(false, Ordering::AcqRel) || away => match silent::look(app)
+            {
+                Ok(()) => note_answer(app),
+                Err(error) => note_away(app, &error),
+            },
+            None => return IDLE,
+        }
+    }
+}
+
+fn ask_ahead(app: &App, hash: &[u8; 32]) {
+    let asked = browser::read_again(app, hash).and_then(|session| {
+        let is_due = app.now() >= session.due_soon && session.can_be_refreshed();
+        if is_due { try_to_ask(app, &session) } else { Ok(None) }
+    });
+    if let Err(error) = asked {
+        // Whoever has the session meets it too.
+        app.log(Level::Debug, &format!("a session could not be asked about ahead: {error}"));
+    }
+}
+
+/// Says once what it means that a login brought no refresh token.
+pub fn tell_of_trips(app: &App) {
+    let period = app.config.session_recheck;
+    if period > 0 && !app.rechecks.told.swap(true, Ordering::AcqRel) {
+        app.log(
+            Level::Info,
+            &format!(
+                "the provider gives no refresh token: browsers go there and back every {period} s, when a page is loaded \
+                 (OIDC_SESSION_RECHECK; docs/sessions.md says how to get one)"
+            ),
+        );
+    }
+}
