@@ -328,7 +328,7 @@ def test_a_crash_between_the_roles_and_the_note_of_the_groups_is_healed(
         noted = server.rows("SELECT groups FROM oidc_identities", database="basic_auth.db-oidc")[0][0]
         assert ("ml-research" in noted) != gained
         server.restart()
-        # What the crash left half done is undone for whoever is where they were before, and else done.
+        # What was left half done is undone for whoever is where they were, and done for the others.
         assert alice.joins(*others).tag(experiment) != expected
         assert alice.joins(*groups).tag(experiment) == expected
 
@@ -366,7 +366,7 @@ class Command:
         return subprocess.Popen(
             [str(venvs.program(self.server.version, "mlflow-oidc")), *arguments],
             cwd=self.server.folder,
-            env={**self.server._environment(), **variables},
+            env={**self.server.environment(), **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -376,7 +376,7 @@ class Command:
         return subprocess.run(
             [str(venvs.program(self.server.version, "mlflow-oidc")), *arguments],
             cwd=self.server.folder,
-            env={**self.server._environment(), **variables},
+            env={**self.server.environment(), **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
