@@ -41,7 +41,7 @@ fn a_mounted_file_is_read_without_the_line_break_at_its_end() {
 
 #[test]
 fn a_file_that_is_too_large_or_not_there_or_not_text_is_told_in_words() {
-    const LIMIT: usize = 64 * 1024;
+    const LIMIT: usize = 1024 * 1024;
     let folder = Folder::new("limits");
     std::fs::write(folder.path("fits"), "x".repeat(LIMIT)).unwrap();
     assert_eq!(read(&folder.path("fits")).unwrap().len(), LIMIT);
@@ -59,9 +59,9 @@ fn a_file_that_does_not_tell_its_size_is_bounded_all_the_same() {
     // Files of the kernel say that they have no bytes (and a device may go on for ever). This one has some hundred bytes
     // for every thread.
     let maps = std::path::Path::new("/proc/self/smaps");
-    let barrier = std::sync::Barrier::new(129);
+    let barrier = std::sync::Barrier::new(641);
     std::thread::scope(|scope| {
-        for _ in 0..128 {
+        for _ in 0..640 {
             scope.spawn(|| barrier.wait());
         }
         let tells_nothing = std::fs::metadata(maps).is_ok_and(|data| data.len() == 0);
