@@ -40,9 +40,12 @@ class Users:
     def find(self, username: str, waits: bool = True) -> tuple[int, str, bool] | None:
         return self._rows.get(username)
 
-    def create(self, username: str, password_hash: str, is_admin: bool, number: int) -> bool:
+    def create(self, username: str, password_hash: str, is_admin: bool, number: int) -> str:
         self._rows[username] = (number, password_hash, is_admin)
-        return True
+        return "made"
+
+    def wait_until_seen(self, username: str) -> None:
+        assert username in self._rows
 
 
 def sign_in(app: Flask) -> str:
