@@ -101,7 +101,7 @@ def look(place: Place, people: People) -> Plan:
     # Whoever signs in between these reads seems to have roles that their groups do not give, or the other way
     # round; the look after the change puts that right.
     known = [
-        (identity.username, identity.user_id, identity.groups)
+        (identity.issuer, identity.username, identity.user_id, identity.groups)
         for page in people.pages()
         for identity, _ in page
     ]

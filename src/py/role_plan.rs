@@ -27,7 +27,7 @@ pub fn plan_roles(
     roles: Vec<KeptRow>,
     assigned: Vec<(i64, String, String)>,
     users: BTreeMap<i64, String>,
-    known: Vec<(String, i64, Option<Vec<String>>)>,
+    known: Vec<(String, String, i64, Option<Vec<String>>)>,
 ) -> PyResult<String> {
     let work = || {
         let mut raw = settings::gather(ini);
@@ -42,9 +42,9 @@ pub fn plan_roles(
                 .collect();
             let known: Vec<_> = known
                 .into_iter()
-                .map(|(username, user_id, groups)| Known { username, user_id, groups })
+                .map(|(issuer, username, user_id, groups)| Known { issuer, username, user_id, groups })
                 .collect();
-            let planned = plan(&config.rules, &roles, &assigned, &users, &known);
+            let planned = plan(&config.rules, &config.issuer, &roles, &assigned, &users, &known);
             let told = planned
                 .iter()
                 .map(|each| json!({"row": row(&each.change), "before": each.before, "why": each.why}));
