@@ -8,6 +8,7 @@ begin with the prefix that the caller names are seen or touched.
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import sqlalchemy
@@ -86,7 +87,8 @@ def missing(engine: Any, version: str) -> str | None:
         if found != set(table.columns.keys()):
             return (
                 f"the table {table.name!r} of MLflow {version} has the columns {', '.join(sorted(found))}, "
-                f"and this mlflow-oidc knows {', '.join(sorted(table.columns.keys()))}"
+                f"and this mlflow-oidc knows {', '.join(sorted(table.columns.keys()))}. Who has a role there "
+                "already keeps it"
             )
     return None
 
@@ -171,7 +173,7 @@ class Roles:
         looks = False
         for _ in range(_RACES):
             try:
-                return self._database.run(lambda connection, looks=looks: _Work(connection, looks).do(changes))
+                return self._database.run(partial(_carry_out, changes, looks))
             except IntegrityError:
                 # Another worker was faster with the same role, or a user was removed: the next look sees it.
                 # Or the database takes two names for one: from now on it is asked before a row is added.
@@ -201,6 +203,10 @@ def _roles_now(file: ReadOnly, user_id: int) -> Any:
         if "locked" not in str(error):
             raise
         raise TimeoutError("the database is locked") from None
+
+
+def _carry_out(changes: Sequence[Change], looks: bool, connection: Any) -> list[Undone]:
+    return _Work(connection, looks).do(changes)
 
 
 class _Work:
