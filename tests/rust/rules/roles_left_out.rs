@@ -1,7 +1,8 @@
 //! What cannot be done about roles, or is not ours to do: it costs that role and nothing else.
 
-use crate::support::{Ask, Draft, NOW, World, resource};
-use mlflow_oidc::identity::roles::{Resource, RoleName};
+use crate::support::{Ask, Draft, NOW, World, facts, parse, resource};
+use mlflow_oidc::app::role_plan::{Known, plan};
+use mlflow_oidc::identity::roles::{Change, Resource, RoleName};
 use mlflow_oidc::ports::{Made, UserRow, Users as _};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -173,4 +174,28 @@ fn two_sections_at_once_take_no_roles_from_each_other_while_people_come_and_go()
     assert_eq!(grants(&new, "oidc:viewers"), [(resource("experiment", "*"), "READ".to_owned())].into());
     new.beside(&[("OIDC_ROLES", ROLES)]).clerk.run();
     assert_eq!(names(&new), ["oidc:readers", "oidc:scientists"]);
+}
+
+#[test]
+fn the_plan_counts_nobody_of_another_issuer() {
+    let config = parse(&[("OIDC_ROLES", ROLES)], &facts()).unwrap();
+    let known = |issuer: &str, user_id| Known {
+        issuer: issuer.to_owned(),
+        username: format!("user-{user_id}"),
+        user_id,
+        groups: Some(IN.map(str::to_owned).to_vec()),
+    };
+    let known = [known(&config.issuer, 1), known("https://old.example", 2), known("https://old.example", 3)];
+    let users = [1, 2, 3].map(|user_id| (user_id, format!("user-{user_id}"))).into();
+    let assigned = [(2, role("oidc:scientists")), (4, role("oidc:readers"))];
+    let planned = plan(&config.rules, &config.issuer, &[], &assigned, &users, &known);
+    let people: Vec<_> = planned.iter().filter(|each| !each.before.is_empty()).collect();
+    let told =
+        |change: &Change, why: &str| people.iter().any(|each| &each.change == change && each.why == why);
+    assert!(told(&Change::Assign(role("oidc:scientists"), 1, "user-1".to_owned()), "group ml-research"));
+    assert!(told(&Change::Assign(role("oidc:readers"), 1, "user-1".to_owned()), "everyone"));
+    let other = "signed in through https://old.example, which is not the issuer of the settings";
+    assert!(told(&Change::Unassign(role("oidc:scientists"), 2), other));
+    assert!(told(&Change::Unassign(role("oidc:readers"), 4), "nobody has signed in as them"));
+    assert_eq!(people.len(), 4, "{people:#?}");
 }
