@@ -267,12 +267,20 @@ pub trait Roles: Send + Sync {
     /// # Errors
     /// `StoreFault`.
     fn of_user(&self, user_id: i64, patience: Patience) -> Result<Vec<RoleName>, StoreFault>;
-    /// Makes all changes or none; several processes may do so at once. `false` when a role that somebody should have is not
-    /// there; all else is done then.
+    /// Makes all changes that can be made, or none; several processes may do so at once. Returns those that cannot be made.
     ///
     /// # Errors
     /// `StoreFault`.
-    fn change(&self, changes: &[Change]) -> Result<bool, StoreFault>;
+    fn change(&self, changes: &[Change]) -> Result<Vec<Undone>, StoreFault>;
+}
+
+/// A change of roles that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undone {
+    /// Which one, counted from 0.
+    pub index: usize,
+    /// What is in the way in the database, in words; `None` when there is no such role.
+    pub why: Option<String>,
 }
 
 /// A thread that works when woken or when its next time has come.

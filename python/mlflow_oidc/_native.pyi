@@ -14,11 +14,11 @@ __all__ = [
     "Engine",
     "NO_PASSWORD",
     "ROLE_PREFIX",
+    "RolePlanner",
     "Store",
     "__version__",
     "catalogue_markdown",
     "look",
-    "plan_roles",
     "prepare_tables",
     "read_settings",
     "settings_markdown",
@@ -162,24 +162,36 @@ def prepare_tables(database: str) -> None:
         RuntimeError: Anything else, in the words of SQLite.
     """
 
-def plan_roles(
-    ini: Sequence[tuple[str, str]],
-    database_is_usable: bool,
-    database_kind: str,
-    mlflow_version: str,
-    roles: Sequence[Kept],
-    assigned: Sequence[tuple[int, str, str]],
-    users: dict[int, str],
-    known: Sequence[tuple[str, int, Sequence[str] | None]],
-) -> str:
-    """What would have to change for MLflow's roles to be those of ``[oidc:roles]``, as JSON.
+@final
+class RolePlanner:
+    """The settings as they were when this was made, and what they want of MLflow's roles."""
 
-    ``roles`` are ours as they are, ``assigned`` the number of each user who has one with its workspace and
-    name, ``users`` MLflow's users, ``known`` the user name, the number and the groups of everybody whom a
-    login has bound. ``settings`` are as in ``look``; ``changes`` is a list of objects with ``row`` (a
-    ``Change`` of ``mlflow_oidc.roles``), ``before`` and ``why``, or ``null`` while there is a fault in the
-    settings. Nobody is asked and nothing is written.
+    def __new__(
+        cls,
+        ini: Sequence[tuple[str, str]],
+        database_is_usable: bool,
+        database_kind: str,
+        mlflow_version: str,
+    ) -> RolePlanner:
+        """Reads the environment, ``ini`` (the pairs of ``[oidc]``) and the files that they name."""
 
-    Raises:
-        RuntimeError: A fault of this program.
-    """
+    def told(self) -> str:
+        """JSON: ``settings`` are as in ``look``, ``source`` is where the roles stand, or ``null``."""
+
+    def changes(
+        self,
+        roles: Sequence[Kept],
+        assigned: Sequence[tuple[int, str, str]],
+        users: dict[int, str],
+        known: Sequence[tuple[str, str, int, Sequence[str] | None]],
+    ) -> str:
+        """What would have to change for MLflow's roles to be those of ``[oidc:roles]``, as JSON.
+
+        ``roles`` are ours as they are, ``assigned`` the number of each user who has one with its workspace
+        and name, ``users`` MLflow's users, ``known`` the issuer, the user name, the number and the groups of
+        everybody whom a login has bound. A list of objects with ``row`` (a ``Change`` of
+        ``mlflow_oidc.roles``), ``before`` and ``why``. Nobody is asked and nothing is written.
+
+        Raises:
+            RuntimeError: The settings have a fault.
+        """

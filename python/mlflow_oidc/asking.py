@@ -88,7 +88,7 @@ class Database:
                     # The pool kept it since before the database was started anew; the next one is made now.
                     lost = True
                     continue
-                if not _is_conflict(error):
+                if not is_conflict(error):
                     raise Unanswered(told(error)) from None
                 if time.monotonic() >= deadline:
                     raise TimeoutError("another writer has the lock") from None
@@ -260,7 +260,8 @@ def _codes(error: Exception) -> list[Any]:
     return [*([first] if is_code else []), *(state for state in states if isinstance(state, str))]
 
 
-def _is_conflict(error: DBAPIError) -> bool:
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether somebody else was in the way, and the transaction may be tried again."""
     return any(code in _CONFLICTS for code in _codes(error)) or "database is locked" in str(error.orig)
 
 

@@ -230,7 +230,7 @@ def roles(patient: Patient) -> Iterator[Finding]:
     place = Place(patient)
     try:
         with opened(place) as people:
-            changes = roles_command.look(place, people).changes
+            changes = roles_command.look(people, roles_command.Settings(place, people)).changes
     except (Refused, Unanswered) as reason:
         yield warning(f"{named}; they cannot be compared with the database: {reason}")
         return

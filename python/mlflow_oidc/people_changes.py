@@ -9,9 +9,12 @@ import sys
 from typing import Any
 
 from mlflow_oidc import tables
+from mlflow_oidc._native import ROLE_PREFIX
+from mlflow_oidc.asking import Database
 from mlflow_oidc.people import HANDLE_LIMIT, Identity, People, Refused, User, is_valid
 from mlflow_oidc.people_database import Place, opened
 from mlflow_oidc.people_print import DONE, REFUSED, misused, names, printable
+from mlflow_oidc.roles import Roles, missing
 
 
 def link(options: argparse.Namespace, place: Place) -> int:
@@ -95,13 +98,32 @@ def unlink(options: argparse.Namespace, place: Place) -> int:
             return stop
         if not people.unlink(identity):
             raise Refused("somebody else has unlinked it in this moment")
+        ended = _take_roles(people, place, identity, user)
     print(
         printable(f"Unlinked {identity.username} from the subject {identity.subject} of {identity.issuer}.")
     )
-    print(f"{_ended(identity.sessions)} {_soon(read)} Grants and roles in MLflow are as they were.")
+    print(f"{_ended(identity.sessions)} {_soon(read)} {ended} All else that they had in MLflow is as it was.")
     if identity.made_here and user is not None and not user.is_ours:
         print("The account was given a password; with it they get in, where OIDC_BASIC_AUTH is on.")
     return DONE
+
+
+def _take_roles(people: People, place: Place, identity: Identity, user: User | None) -> str:
+    """Takes what groups gave: nobody follows the groups of an account that is bound to nobody. In words.
+
+    After the binding, in a transaction of its own: the rows may be in two files, and as long as the binding
+    is there a login gives the roles again.
+    """
+    if (
+        user is None
+        or user.id != identity.user_id
+        or missing(people.mlflow, place.patient.mlflow_version or "")
+    ):
+        return ""
+    roles = Roles(Database(people.mlflow))
+    theirs = roles.of_user(ROLE_PREFIX, user.id)
+    roles.change([("unassign", workspace, name, "", "", "", user.id) for workspace, name in theirs])
+    return f"Roles that groups gave and that are taken away: {len(theirs)}."
 
 
 def _consequence(identity: Identity, user: User | None, by_rule: bool) -> str:

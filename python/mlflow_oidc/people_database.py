@@ -85,7 +85,11 @@ def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
     """
     people = None
     try:
-        people = _open(place, writes)
+        try:
+            people = _open(place, writes)
+        except (TypeError, ValueError) as fault:
+            # A driver that does not know a parameter of the address, or cannot read one.
+            raise Refused(f"the driver does not take database_uri: {_words(fault, place.url)}") from None
         yield people
     except ModuleNotFoundError as fault:
         raise Refused(f"the driver of the database is not installed here: {fault}") from None

@@ -7,21 +7,25 @@ begin with the prefix that the caller names are seen or touched.
 
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import sqlalchemy
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from mlflow_oidc.asking import Database
+from mlflow_oidc.asking import Database, is_conflict, told
 from mlflow_oidc.read_only import ReadOnly, plain_file
 
 # The first version that has the tables.
 SINCE = (3, 12, 0)
 
 # What is to be done: create, describe, grant, revoke, delete, assign or unassign; then the workspace and the
-# name of the role; then the description, or kind, pattern and permission; and the number of a user.
+# name of the role; then the description, or kind, pattern and permission, or the name of a user who is to
+# have it; and the number of a user.
 Change: TypeAlias = tuple[str, str, str, str, str, str, int]
+# Which change was not made, counted from 0, and what is in the way; ``None`` when there is no such role.
+Undone: TypeAlias = tuple[int, str | None]
 # Workspace, name, description, and (kind, pattern, permission) of each grant.
 Kept: TypeAlias = tuple[str, str, str, list[tuple[str, str, str]]]
 
@@ -83,7 +87,8 @@ def missing(engine: Any, version: str) -> str | None:
         if found != set(table.columns.keys()):
             return (
                 f"the table {table.name!r} of MLflow {version} has the columns {', '.join(sorted(found))}, "
-                f"and this mlflow-oidc knows {', '.join(sorted(table.columns.keys()))}"
+                f"and this mlflow-oidc knows {', '.join(sorted(table.columns.keys()))}. Who has a role there "
+                "already keeps it"
             )
     return None
 
@@ -157,18 +162,22 @@ class Roles:
             int(number): str(name) for number, name in self._database.run(lambda c: c.execute(query).all())
         }
 
-    def change(self, changes: Iterable[Change]) -> bool:
-        """Makes all changes in one transaction, or none.
+    def change(self, changes: Iterable[Change]) -> list[Undone]:
+        """Makes all changes that can be made in one transaction, or none.
 
-        Returns ``False`` when a role is not there that somebody should have; all else is done then. Each
-        change says what is to be, so that whoever comes second finds nothing to do.
+        Returns those that cannot be made. Each change says what is to be, so that whoever comes second finds
+        nothing to do. Names are compared byte for byte, whatever the database takes for the same: a row with
+        a name that is only like one of ours is somebody else's.
         """
         changes = list(changes)
+        looks = False
         for _ in range(_RACES):
             try:
-                return bool(self._database.run(lambda connection: _carry_out(connection, changes)))
+                return self._database.run(partial(_carry_out, changes, looks))
             except IntegrityError:
                 # Another worker was faster with the same role, or a user was removed: the next look sees it.
+                # Or the database takes two names for one: from now on it is asked before a row is added.
+                looks = True
                 time.sleep(0.01)
         raise TimeoutError("somebody else changes the same roles all the time")
 
@@ -196,85 +205,147 @@ def _roles_now(file: ReadOnly, user_id: int) -> Any:
         raise TimeoutError("the database is locked") from None
 
 
-def _carry_out(connection: Any, changes: list[Change]) -> bool:
-    numbers = _numbers(connection, {(workspace, name) for _, workspace, name, *_ in changes})
-    made: set[int] = set()
-    complete = True
-    for what, workspace, name, first, second, third, user in changes:
-        number = numbers.get((workspace, name))
-        if what == "create" and number is None:
-            values = {"workspace": workspace, "name": name, "description": first}
-            inserted = connection.execute(sqlalchemy.insert(_ROLES).values(values))
-            number = int(inserted.inserted_primary_key[0])
-            numbers[workspace, name] = number
-            made.add(number)
-        elif number is None:
-            # Gone meanwhile, and with it all that was to be taken from it.
-            complete = complete and what in ("revoke", "delete", "unassign")
-        elif what in ("create", "describe"):
-            _describe(connection, number, first)
+def _carry_out(changes: Sequence[Change], looks: bool, connection: Any) -> list[Undone]:
+    return _Work(connection, looks).do(changes)
+
+
+class _Work:
+    """A list of changes in one transaction."""
+
+    def __init__(self, connection: Any, looks: bool) -> None:
+        """With ``looks`` the database is asked what it takes for the same before a row is added to it."""
+        self._connection = connection
+        self._looks = looks
+        self._made: set[int] = set()
+
+    def do(self, changes: Sequence[Change]) -> list[Undone]:
+        numbers = self._numbers({(workspace, name) for _, workspace, name, *_ in changes})
+        undone: list[Undone] = []
+        for index, change in enumerate(changes):
+            what, workspace, name, *_ = change
+            number = numbers.get((workspace, name))
+            if number is not None:
+                if why := self._one(number, change):
+                    undone.append((index, why))
+                elif what == "delete":
+                    del numbers[workspace, name]
+            elif what == "create":
+                if other := self._alike(workspace, name):
+                    undone.append((index, f"MLflow has {other!r}, and the database takes the names for one"))
+                else:
+                    numbers[workspace, name] = self._create(workspace, name, change[3])
+            elif what not in ("revoke", "delete", "unassign"):
+                # Gone meanwhile. All that was to be taken from it is gone, too.
+                undone.append((index, None))
+        return undone
+
+    def _one(self, number: int, change: Change) -> str | None:
+        """Why it cannot be made of this role."""
+        what, _, _, first, second, third, user = change
+        if what in ("create", "describe"):
+            self._run(sqlalchemy.update(_ROLES).where(_ROLES.c.id == number).values(description=first))
         elif what == "grant":
-            _grant(connection, number, first, second, third, is_new=number in made)
+            return self._grant(number, first, second, third)
         elif what == "revoke":
-            connection.execute(sqlalchemy.delete(_GRANTS).where(*_on(number, first, second)))
+            there = self._granted(number, first, second).get(second)
+            self._run(sqlalchemy.delete(_GRANTS).where(_GRANTS.c.id == there))
         elif what == "delete":
             for table in (_GRANTS, _ASSIGNED):
-                connection.execute(sqlalchemy.delete(table).where(table.c.role_id == number))
-            connection.execute(sqlalchemy.delete(_ROLES).where(_ROLES.c.id == number))
-            del numbers[workspace, name]
+                self._run(sqlalchemy.delete(table).where(table.c.role_id == number))
+            self._run(sqlalchemy.delete(_ROLES).where(_ROLES.c.id == number))
         elif what == "assign":
-            _assign(connection, number, user)
+            self._assign(number, user, first)
         elif what == "unassign":
             mine = (_ASSIGNED.c.role_id == number, _ASSIGNED.c.user_id == user)
-            connection.execute(sqlalchemy.delete(_ASSIGNED).where(*mine))
+            self._run(sqlalchemy.delete(_ASSIGNED).where(*mine))
         else:
             raise ValueError(what)
-    return complete
+        return None
 
+    def _run(self, statement: Any) -> Any:
+        return self._connection.execute(statement)
 
-def _numbers(connection: Any, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    query = sqlalchemy.select(_ROLES.c.id, _ROLES.c.workspace, _ROLES.c.name)
-    if len(wanted) <= _FEW:
-        names = {name for _, name in wanted}
-        query = query.where(_ROLES.c.name.in_(names))
-    # Compared here: some databases do not tell capitals apart.
-    return {
-        (workspace, name): int(number)
-        for number, workspace, name in connection.execute(query).all()
-        if (workspace, name) in wanted
-    }
+    def _numbers(self, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        query = sqlalchemy.select(_ROLES.c.id, _ROLES.c.workspace, _ROLES.c.name)
+        if len(wanted) <= _FEW:
+            names = {name for _, name in wanted}
+            query = query.where(_ROLES.c.name.in_(names))
+        # Compared here: some databases do not tell capitals apart.
+        return {
+            (workspace, name): int(number)
+            for number, workspace, name in self._run(query).all()
+            if (workspace, name) in wanted
+        }
 
+    def _alike(self, workspace: str, name: str) -> str | None:
+        """The name of the role that the database takes for this one."""
+        if not self._looks:
+            return None
+        query = sqlalchemy.select(_ROLES.c.name)
+        found = self._run(query.where(_ROLES.c.workspace == workspace, _ROLES.c.name == name)).first()
+        return None if found is None else str(found[0])
 
-def _describe(connection: Any, number: int, description: str) -> None:
-    statement = sqlalchemy.update(_ROLES).where(_ROLES.c.id == number).values(description=description)
-    connection.execute(statement)
+    def _create(self, workspace: str, name: str, description: str) -> int:
+        values = {"workspace": workspace, "name": name, "description": description}
+        inserted = self._run(sqlalchemy.insert(_ROLES).values(values))
+        number = int(inserted.inserted_primary_key[0])
+        self._made.add(number)
+        return number
 
+    def _granted(self, number: int, kind: str, pattern: str) -> dict[str, int]:
+        """The numbers of the grants on what the database takes for this pattern, by their patterns."""
+        there = _GRANTS.c
+        query = sqlalchemy.select(there.resource_pattern, there.id).where(
+            there.role_id == number, there.resource_type == kind, there.resource_pattern == pattern
+        )
+        return {str(found): int(grant) for found, grant in self._run(query).all()}
 
-def _on(number: int, kind: str, pattern: str) -> tuple[Any, ...]:
-    columns = _GRANTS.c
-    return columns.role_id == number, columns.resource_type == kind, columns.resource_pattern == pattern
-
-
-def _grant(connection: Any, number: int, kind: str, pattern: str, permission: str, *, is_new: bool) -> None:
-    there = _on(number, kind, pattern)
-    if not is_new:
-        statement = sqlalchemy.update(_GRANTS).where(*there).values(permission=permission)
-        connection.execute(statement)
-    # Not by the count of updated rows: MySQL does not count those that are as they should be.
-    if is_new or connection.execute(sqlalchemy.select(_GRANTS.c.id).where(*there)).first() is None:
+    def _grant(self, number: int, kind: str, pattern: str, permission: str) -> str | None:
+        # Not by the count of updated rows: MySQL does not count those that are as they should be.
+        is_new = number in self._made and not self._looks
+        there = {} if is_new else self._granted(number, kind, pattern)
+        if pattern in there:
+            changed = sqlalchemy.update(_GRANTS).where(_GRANTS.c.id == there[pattern])
+            self._run(changed.values(permission=permission))
+            return None
+        if there:
+            return f"the role has one on {next(iter(there))!r}, and the database takes the names for one"
         values = {
             "role_id": number,
             "resource_type": kind,
             "resource_pattern": pattern,
             "permission": permission,
         }
-        connection.execute(sqlalchemy.insert(_GRANTS).values(values))
+        statement = sqlalchemy.insert(_GRANTS).values(values)
+        if not pattern.isascii():
+            return self._try(statement, pattern)
+        self._run(statement)
+        return None
 
+    def _try(self, statement: Any, pattern: str) -> str | None:
+        """Adds a grant on a name that the character set of the database may not have."""
+        step = self._connection.begin_nested()
+        try:
+            number = self._run(statement).inserted_primary_key[0]
+            query = sqlalchemy.select(_GRANTS.c.resource_pattern).where(_GRANTS.c.id == number)
+            kept = self._run(query).scalar_one()
+        except DBAPIError as error:
+            if isinstance(error, IntegrityError) or error.connection_invalidated or is_conflict(error):
+                raise
+            step.rollback()
+            return f"the database does not take the name: {told(error)}"
+        if kept != pattern:
+            # MySQL that is not strict keeps '?' for what it does not know.
+            step.rollback()
+            return f"the database keeps the name as {kept!r}"
+        step.commit()
+        return None
 
-def _assign(connection: Any, number: int, user: int) -> None:
-    mine = (_ASSIGNED.c.role_id == number, _ASSIGNED.c.user_id == user)
-    if connection.execute(sqlalchemy.select(_ASSIGNED.c.id).where(*mine)).first() is not None:
-        return
-    # Of a user who is there: one who was removed must leave nothing that the next of that number gets.
-    source = sqlalchemy.select(_USERS.c.id, sqlalchemy.literal(number)).where(_USERS.c.id == user)
-    connection.execute(sqlalchemy.insert(_ASSIGNED).from_select(["user_id", "role_id"], source))
+    def _assign(self, number: int, user: int, username: str) -> None:
+        mine = (_ASSIGNED.c.role_id == number, _ASSIGNED.c.user_id == user)
+        if self._run(sqlalchemy.select(_ASSIGNED.c.id).where(*mine)).first() is not None:
+            return
+        # Of a user who is there: one who was removed must leave nothing that the next of that number gets.
+        who = (_USERS.c.id == user, _USERS.c.username == username)
+        source = sqlalchemy.select(_USERS.c.id, sqlalchemy.literal(number)).where(*who)
+        self._run(sqlalchemy.insert(_ASSIGNED).from_select(["user_id", "role_id"], source))

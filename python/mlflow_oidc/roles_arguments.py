@@ -21,8 +21,13 @@ def add(commands: Any) -> None:
     plan.add_argument(
         "--detailed-exitcode", action="store_true", help="exit with 2 when there is something to change"
     )
-    apply = _command(whats, "apply", "say the same and do it, all or nothing; ask first at a terminal")
-    apply.add_argument("--yes", action="store_true", help="do not ask")
+    apply = _command(whats, "apply", "say the same and do it, all or nothing; ask first")
+    apply.add_argument("--yes", action="store_true", help="do not ask; needed where nobody can be asked")
+    apply.add_argument(
+        "--remove-all-roles",
+        action="store_true",
+        help="it is meant that the settings have no role: remove all that are there",
+    )
 
 
 def _command(whats: Any, name: str, about: str) -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ What is there is read here and what is to be done is written here; the native mo
 """
 
 import argparse
+import io
 import json
 import sys
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from mlflow_oidc.people_database import Place, opened
 from mlflow_oidc.read_only import plain_file
 from mlflow_oidc.roles import Change, Roles, missing
 
-DONE, REFUSED, CHANGES = 0, 1, 2
+DONE, REFUSED, CHANGES, MISUSED = 0, 1, 2, 2
 
 # How often it is looked again after a change: people sign in meanwhile, and have other groups then.
 _AGAIN = 3
@@ -61,56 +62,98 @@ class Planned(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All changes, and what is strange about the settings."""
+    """All changes, and the settings that ask for them."""
 
     changes: list[Planned]
-    warnings: list[str]
+    settings: "Settings"
+
+
+class Settings:
+    """The settings of this place as they were when this was made.
+
+    Raises:
+        Refused: They have faults, or this MLflow has no roles; in words.
+    """
+
+    def __init__(self, place: Place, people: People) -> None:
+        """Reads the environment and the files."""
+        patient = place.patient
+        if isinstance(patient.hook, str) or patient.ini_path is None:
+            raise Refused(f"MLflow cannot be used here: {patient.hook}")
+        version = patient.mlflow_version or ""
+        kind = people.mlflow.dialect.name
+        usable = plain_file(people.mlflow) is not None or patient.hook.is_of_a_server(kind)
+        pairs = patient.hook._section(patient.ini_path)
+        self.planner = _native.RolePlanner(pairs, usable, kind, version)
+        told = json.loads(self.planner.told())
+        # The settings first: a fault there is what the reader has to mend, whatever the database is.
+        if faults := told["settings"]["faults"]:
+            lines = [f"{each['key']}: expected {each['expected']}, found {each['found']}" for each in faults]
+            raise Refused("the settings have faults; nothing was changed. " + "; ".join(lines))
+        if reason := missing(people.mlflow, version):
+            raise Refused(f"[oidc:roles] is not carried out: {reason}")
+        self.warnings: list[str] = told["settings"]["warnings"]
+        self.count: int = told["settings"]["read"]["roles"]
+        self.user_groups: list[str] = told["settings"]["read"]["user_groups"]
+        self.admin_groups: list[str] = told["settings"]["read"]["admin_groups"]
+        self.source = _source(told["source"], place)
+
+    @property
+    def lines(self) -> list[str]:
+        """Where they come from. What is planned in one environment may not be what the server has."""
+        members = ", ".join(self.user_groups) or "everybody whom the provider lets in"
+        return [
+            f"Roles in the settings: {self.count}, from {self.source}",
+            f"Members: {members}. Administrators: {', '.join(self.admin_groups) or 'no group'}.",
+            "",
+        ]
+
+
+def _source(source: str | None, place: Place) -> str:
+    ini = place.patient.ini_path
+    if source is None:
+        return f"OIDC_ROLES, OIDC_ROLES_FILE and {ini}: there is no role in any of them"
+    if source.startswith("["):
+        return f"{source} of {ini}"
+    return f"{source} ({place.patient.environment.get(source)})" if source.endswith("_FILE") else source
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs one of the commands; what it returns is the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal may have fewer letters than a group's name.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        with opened(Place(Patient())) as people:
-            return _plan(people, options) if options.what == "plan" else _apply(people, options)
+        place = Place(Patient())
+        with opened(place) as people:
+            return _plan(place, people, options) if options.what == "plan" else _apply(place, people, options)
     except Refused as fault:
         told = str(fault)
     except Unanswered as fault:
         told = f"the database gave no answer: {fault.for_the_log}"
-    print(f"mlflow-oidc roles {options.what}: {_printable(told)}", file=sys.stderr)
+    _complain(options, told)
     return REFUSED
 
 
-def look(place: Place, people: People) -> Plan:
-    """Compares the settings with what is in the database.
+def _complain(options: argparse.Namespace, told: str) -> None:
+    sys.stdout.flush()
+    print(f"mlflow-oidc roles {options.what}: {_printable(told)}", file=sys.stderr)
 
-    Raises:
-        Refused: The settings have faults, or this MLflow has no roles; in words.
-    """
-    patient = place.patient
-    if isinstance(patient.hook, str) or patient.ini_path is None:
-        raise Refused(f"MLflow cannot be used here: {patient.hook}")
-    version = patient.mlflow_version or ""
-    kind = people.mlflow.dialect.name
-    usable = plain_file(people.mlflow) is not None or patient.hook.is_of_a_server(kind)
-    ini = patient.hook._section(patient.ini_path)
-    # The settings first: a fault there is what the reader has to mend, whatever the database is.
-    _told(_native.plan_roles(ini, usable, kind, version, [], [], {}, []))
-    if reason := missing(people.mlflow, version):
-        raise Refused(f"[oidc:roles] is not carried out: {reason}")
+
+def look(people: People, settings: Settings) -> Plan:
+    """Compares the settings with what is in the database."""
     roles, prefix = Roles(Database(people.mlflow)), _native.ROLE_PREFIX
     # Whoever signs in between these reads seems to have roles that their groups do not give, or the other way
     # round; the look after the change puts that right.
     known = [
-        (identity.username, identity.user_id, identity.groups)
+        (identity.issuer, identity.username, identity.user_id, identity.groups)
         for page in people.pages()
         for identity, _ in page
     ]
-    answer = _native.plan_roles(
-        ini, usable, kind, version, roles.kept(prefix), roles.assigned(prefix), roles.users(), known
-    )
-    told = _told(answer)
-    planned = [Planned(_change(each["row"]), each["before"], each["why"]) for each in told["changes"]]
-    return Plan(planned, told["settings"]["warnings"])
+    answer = settings.planner.changes(roles.kept(prefix), roles.assigned(prefix), roles.users(), known)
+    planned = [Planned(_change(each["row"]), each["before"], each["why"]) for each in json.loads(answer)]
+    return Plan(planned, settings)
 
 
 def _change(row: list[Any]) -> Change:
@@ -118,54 +161,89 @@ def _change(row: list[Any]) -> Change:
     return what, workspace, name, first, second, third, user
 
 
-def _told(answer: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(answer)
-    if faults := told["settings"]["faults"]:
-        lines = [f"{each['key']}: expected {each['expected']}, found {each['found']}" for each in faults]
-        raise Refused("the settings have faults; nothing was changed. " + "; ".join(lines))
-    return told
-
-
-def _plan(people: People, options: argparse.Namespace) -> int:
-    plan = look(Place(Patient()), people)
+def _plan(place: Place, people: People, options: argparse.Namespace) -> int:
+    plan = look(people, Settings(place, people))
     _print(plan, as_json=options.json)
     return CHANGES if plan.changes and options.detailed_exitcode else DONE
 
 
-def _apply(people: People, options: argparse.Namespace) -> int:
-    place = Place(Patient())
-    plan = look(place, people)
+def _apply(place: Place, people: People, options: argparse.Namespace) -> int:
+    settings = Settings(place, people)
+    plan = look(people, settings)
     _print(plan, as_json=options.json)
     if not plan.changes:
         return DONE
-    if not options.yes and sys.stdin.isatty():
+    if not settings.count and not options.remove_all_roles:
+        raise Refused(
+            "there is no role in the settings here, and the database has some; nothing was changed. Run it "
+            "in the folder and environment of the server, or say --remove-all-roles if all of them are to go"
+        )
+    if not options.yes:
+        if not sys.stdin.isatty():
+            _complain(options, "nothing was changed. Say --yes where nobody can be asked")
+            return MISUSED
         print("\nMake these changes? Only 'yes' is a yes: ", end="", flush=True)
         if sys.stdin.readline().strip() != "yes":
             raise Refused("nothing was changed")
+        if sorted(look(people, settings).changes) != sorted(plan.changes):
+            raise Refused(
+                "meanwhile something has changed in the database; nothing was done, so that nothing is done "
+                "that was not shown. Look again"
+            )
     # Whatever becomes of the change: what was to be done is to be seen.
     sys.stdout.flush()
+    return _carry_out(people, plan, options)
+
+
+def _carry_out(people: People, plan: Plan, options: argparse.Namespace) -> int:
     roles = Roles(Database(people.mlflow))
+    left_out: dict[Change, str] = {}
+    changes = plan.changes
     for _ in range(_AGAIN):
-        roles.change([each.change for each in plan.changes])
-        plan = look(place, people)
-        if not plan.changes:
+        for index, why in roles.change([each.change for each in changes]):
+            if why is not None and (change := changes[index].change) not in left_out:
+                left_out[change] = why
+                name = f"{change[1]}/{change[2].removeprefix(_native.ROLE_PREFIX)}"
+                _complain(options, f"left out: {name}: {changes[index].line}: {why}")
+        changes = [each for each in look(people, plan.settings).changes if not _is_in(left_out, each.change)]
+        if not changes:
+            if left_out:
+                return REFUSED
             if not options.json:
                 print("\nDone.")
             return DONE
+        # People sign in meanwhile. A program reads one object, and it was printed.
+        to = sys.stderr if options.json else sys.stdout
+        for line in [
+            "",
+            "Meanwhile something else has changed, so that this is done as well:",
+            *_lines(changes),
+        ]:
+            print(_printable(line), file=to, flush=True)
     raise Refused("somebody else changes the roles all the time; look again")
 
 
+def _is_in(left_out: dict[Change, str], change: Change) -> bool:
+    """Whether a change was left out, or is of a role that was."""
+    return change in left_out or any(
+        what == "create" and role == list(change[1:3]) for what, *role in (each[:3] for each in left_out)
+    )
+
+
 def _print(plan: Plan, *, as_json: bool) -> None:
+    settings = plan.settings
     if as_json:
-        print(
-            json.dumps(
-                {"changes": [_object(each) for each in plan.changes], "warnings": plan.warnings}, indent=2
-            )
-        )
+        told = {
+            "changes": [_object(each) for each in plan.changes],
+            "warnings": settings.warnings,
+            "source": settings.source,
+            "user_groups": settings.user_groups,
+            "admin_groups": settings.admin_groups,
+        }
+        print(json.dumps(told, indent=2))
         return
-    for warning in plan.warnings:
-        print(f"warning: {_printable(warning)}")
-    for line in _lines(plan.changes):
+    warnings = [f"warning: {warning}" for warning in settings.warnings]
+    for line in [*settings.lines, *warnings, *_lines(plan.changes)]:
         print(_printable(line))
 
 

@@ -118,7 +118,7 @@ fn take_note(statement: &Statement, row: &mut IdentityRow) {
 fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<()> {
     let before = row.clone();
     take_note(statement, &mut row);
-    let roles_written = roles::follow(app, &row)?;
+    let roles_written = follow_roles(app, &row)?;
     if row == before {
         // Another worker may have noted it, and this one not have heard of it.
         forget(app, &row);
@@ -137,7 +137,7 @@ fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<(
     // A newer token may have let them in again meanwhile, and given what was just taken.
     if let Some(newest) = app.world.store.identity(&row.issuer, &row.subject, Patience::Wait)? {
         if roles_written {
-            roles::follow(app, &newest)?;
+            follow_roles(app, &newest)?;
         }
         if app.config.rules.admit(newest.groups.as_deref()).is_ok() {
             return Ok(());
@@ -148,6 +148,15 @@ fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<(
     let username = quote(&row.username);
     app.log(Level::Info, &format!("{username} has lost the groups that let them in: {count} sessions end"));
     Ok(())
+}
+
+/// Gives and takes roles where MLflow still has the very user of a row. The attack on the number alone: of an account that was
+/// removed it may be that of the next one (SQLite), who would get the roles of somebody else's groups.
+fn follow_roles(app: &App, row: &IdentityRow) -> Result<bool> {
+    match app.world.users.find(&row.username, Patience::Wait)? {
+        Some(user) if user.id == row.user_id => roles::follow(app, row),
+        _ => Ok(false),
+    }
 }
 
 /// Adds the MLflow user and returns its row.

@@ -56,6 +56,7 @@ pub struct App {
     sessions: browser::Sessions,
     rechecks: recheck::Rechecks,
     people: users::People,
+    roles: roles::LeftOut,
     sites: Sites,
     refusals: refusals::Refusals,
 }
@@ -82,6 +83,7 @@ impl App {
             sessions: browser::Sessions::new(),
             rechecks: recheck::Rechecks::default(),
             people: users::People::new(),
+            roles: roles::LeftOut::default(),
             sites: Sites::new(&config.place),
             refusals: refusals::Refusals::default(),
             config,

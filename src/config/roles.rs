@@ -125,6 +125,10 @@ impl Reader {
                 let expected = format!("'group' and a name of 1 to {GROUP_LIMIT} bytes");
                 self.fault(&expected, &quote(line));
             }
+            // The '/' means nothing in the name of a group, and whoever wrote this may have thought of a folder.
+            "group" if rest.starts_with('/') && rest.trim_matches('/').bytes().all(|byte| byte == b'*') => {
+                self.fault("a group, or 'group *' for whoever is in any at all", &quote(line));
+            }
             "group" => {
                 draft.role.members.insert(Members::Group(Pattern::new(rest)));
             }

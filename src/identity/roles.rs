@@ -7,6 +7,8 @@ use std::fmt;
 /// What the names of our roles begin with in MLflow. It alone says whose a role is: with no mark kept elsewhere, none can be
 /// lost, and whoever looks at MLflow's own pages sees which roles are not for changing by hand.
 pub const PREFIX: &str = "oidc:";
+/// What the descriptions of our roles begin with.
+const MARK: &str = "Made by mlflow-oidc from [oidc:roles]";
 /// The size of MLflow's column for descriptions, in characters.
 const DESCRIPTION_LIMIT: usize = 1_024;
 
@@ -107,15 +109,20 @@ impl Role {
     /// What MLflow's pages tell of it.
     fn description(&self) -> String {
         let members: Vec<String> = self.members.iter().map(ToString::to_string).collect();
-        let text = format!(
-            "Made by mlflow-oidc from [oidc:roles] for {}; changes by hand do not last.",
-            members.join(", ")
-        );
-        if text.chars().count() <= DESCRIPTION_LIMIT {
+        let text = format!("{MARK} for {}; changes by hand do not last.", members.join(", "));
+        // A database in latin1 refuses others, or keeps '?' and never says what it was given.
+        let text: String = text.chars().flat_map(ascii).collect();
+        if text.len() <= DESCRIPTION_LIMIT {
             return text;
         }
         text.chars().take(DESCRIPTION_LIMIT - 3).chain("...".chars()).collect()
     }
+}
+
+/// A character by itself, or by its number: `\u{e9}`.
+fn ascii(c: char) -> impl Iterator<Item = char> {
+    let (itself, number) = if c.is_ascii() { (Some(c), None) } else { (None, Some(c.escape_unicode())) };
+    itself.into_iter().chain(number.into_iter().flatten())
 }
 
 /// Why somebody has a role.
@@ -147,6 +154,13 @@ pub struct Kept {
     pub grants: BTreeMap<Resource, String>,
 }
 
+impl Kept {
+    /// Whether we have made it: somebody may have called a role of their own `oidc:something`.
+    pub fn is_made_here(&self) -> bool {
+        self.description.starts_with(MARK)
+    }
+}
+
 /// One thing to do. Each says what is to be, not what is to be different, so that doing it twice, or two doing it, ends in
 /// the same state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,10 +175,25 @@ pub enum Change {
     Revoke(RoleName, Resource, String),
     /// Neither it nor anything of it is to be there.
     Delete(RoleName),
-    /// The user of that number is to have it.
-    Assign(RoleName, i64),
+    /// The user of that number is to have it, who has to have that name as well: numbers are given away again.
+    Assign(RoleName, i64, String),
     /// The user of that number is not to have it.
     Unassign(RoleName, i64),
+}
+
+impl Change {
+    /// The role it is about.
+    pub const fn role(&self) -> &RoleName {
+        match self {
+            Self::Create(role, _)
+            | Self::Describe(role, _)
+            | Self::Grant(role, ..)
+            | Self::Revoke(role, ..)
+            | Self::Delete(role)
+            | Self::Assign(role, ..)
+            | Self::Unassign(role, _) => role,
+        }
+    }
 }
 
 /// The roles of the settings.
@@ -241,10 +270,13 @@ impl Roles {
         found
     }
 
-    /// What has to change for the roles and grants in MLflow to be those of the settings. Those that give come first.
+    /// What has to change for the roles and grants in MLflow to be those of the settings. What takes comes first: to a database
+    /// that does not tell capitals apart, a role that goes may have the name of one that comes.
+    ///
+    /// Without any role in the settings only those go that we have made: nobody has said that the names are ours here.
     pub fn changes(&self, there: &[Kept]) -> Vec<Change> {
+        let mut coming = Vec::new();
         let mut changes = Vec::new();
-        let mut ending = Vec::new();
         let there: BTreeMap<&RoleName, &Kept> = there.iter().map(|kept| (&kept.name, kept)).collect();
         let wanted: BTreeMap<&RoleName, &Role> = self.roles.iter().map(|role| (&role.name, role)).collect();
         let none = BTreeMap::new();
@@ -252,39 +284,46 @@ impl Roles {
             let kept = there.get(name);
             let description = role.description();
             match kept {
-                None => changes.push(Change::Create((*name).clone(), description)),
+                None => coming.push(Change::Create((*name).clone(), description)),
                 Some(kept) if kept.description != description => {
-                    changes.push(Change::Describe((*name).clone(), description));
+                    coming.push(Change::Describe((*name).clone(), description));
                 }
                 Some(_) => {}
             }
             let granted = kept.map_or(&none, |kept| &kept.grants);
             for (resource, permission) in &role.grants {
                 if granted.get(resource) != Some(permission) {
-                    changes.push(Change::Grant((*name).clone(), resource.clone(), permission.clone()));
+                    coming.push(Change::Grant((*name).clone(), resource.clone(), permission.clone()));
                 }
             }
             for (resource, permission) in granted {
                 if !role.grants.contains_key(resource) {
-                    ending.push(Change::Revoke((*name).clone(), resource.clone(), permission.clone()));
+                    changes.push(Change::Revoke((*name).clone(), resource.clone(), permission.clone()));
                 }
             }
         }
-        let gone = there.keys().filter(|name| !wanted.contains_key(*name));
-        ending.extend(gone.map(|name| Change::Delete((*name).clone())));
-        changes.append(&mut ending);
+        let gone = there.iter().filter(|(name, _)| !wanted.contains_key(*name));
+        let gone = gone.filter(|(_, kept)| !self.is_empty() || kept.is_made_here());
+        changes.extend(gone.map(|(name, _)| Change::Delete((*name).clone())));
+        changes.append(&mut coming);
         changes
     }
 
     /// What has to change for a user of MLflow's to have the roles that these groups give; `None` for somebody who is not let
     /// in, and has none. `has` are the roles of ours that the user has.
-    pub fn assignments(&self, groups: Option<&[String]>, has: &[RoleName], user_id: i64) -> Vec<Change> {
+    pub fn assignments(
+        &self,
+        groups: Option<&[String]>,
+        has: &[RoleName],
+        (user_id, username): (i64, &str),
+    ) -> Vec<Change> {
         let wanted = groups.map(|groups| self.of(groups)).unwrap_or_default();
         let has: BTreeSet<&RoleName> = has.iter().collect();
         let missing = wanted.keys().filter(|name| !has.contains(*name));
-        let mut changes: Vec<Change> = missing.map(|name| Change::Assign((*name).clone(), user_id)).collect();
         let ending = has.iter().filter(|name| !wanted.contains_key(*name));
-        changes.extend(ending.map(|name| Change::Unassign((*name).clone(), user_id)));
+        let mut changes: Vec<Change> =
+            ending.map(|name| Change::Unassign((*name).clone(), user_id)).collect();
+        changes.extend(missing.map(|name| Change::Assign((*name).clone(), user_id, username.to_owned())));
         changes
     }
 }

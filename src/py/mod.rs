@@ -25,7 +25,7 @@ mod _native {
     #[pymodule_export]
     use super::people::{prepare_tables, read_settings};
     #[pymodule_export]
-    use super::role_plan::plan_roles;
+    use super::role_plan::RolePlanner;
     #[pymodule_export]
     use super::store::Store;
     #[pymodule_export]

@@ -2,7 +2,7 @@
 
 use super::adapter::Adapter;
 use crate::identity::roles::{Change, Kept, PREFIX, Resource, RoleName};
-use crate::ports::{Patience, Roles, StoreFault};
+use crate::ports::{Patience, Roles, StoreFault, Undone};
 use pyo3::prelude::*;
 
 /// Calls `mlflow_oidc.roles.Roles`.
@@ -37,9 +37,11 @@ impl Roles for PythonRoles {
         Ok(rows.into_iter().map(|(workspace, name)| RoleName { workspace, name }).collect())
     }
 
-    fn change(&self, changes: &[Change]) -> Result<bool, StoreFault> {
+    fn change(&self, changes: &[Change]) -> Result<Vec<Undone>, StoreFault> {
         let rows: Vec<Row> = changes.iter().map(row).collect();
-        self.0.call("change", |py| (rows,).into_pyobject(py), |answer| answer.extract())
+        let undone: Vec<(usize, Option<String>)> =
+            self.0.call("change", |py| (rows,).into_pyobject(py), |answer| answer.extract())?;
+        Ok(undone.into_iter().map(|(index, why)| Undone { index, why }).collect())
     }
 }
 
@@ -61,7 +63,7 @@ pub fn row(change: &Change) -> Row {
             ("revoke", role, [on.kind.as_str(), on.pattern.as_str(), permission.as_str()], 0)
         }
         Change::Delete(role) => ("delete", role, ["", "", ""], 0),
-        Change::Assign(role, user) => ("assign", role, ["", "", ""], *user),
+        Change::Assign(role, user, username) => ("assign", role, [username.as_str(), "", ""], *user),
         Change::Unassign(role, user) => ("unassign", role, ["", "", ""], *user),
     };
     let [first, second, third] = texts.map(str::to_owned);

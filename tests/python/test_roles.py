@@ -361,13 +361,13 @@ class Command:
     def __init__(self, server: MlflowServer) -> None:
         self.server = server
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """For those that are not to come to their end."""
+    def start(self, *arguments: str, terminal: int | None = None, **variables: str) -> subprocess.Popen[str]:
+        """For those that are not to come to their end, and those that ask at a terminal."""
         return subprocess.Popen(
             [str(venvs.program(self.server.version, "mlflow-oidc")), *arguments],
             cwd=self.server.folder,
             env={**self.server.environment(), **variables},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if terminal is None else terminal,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -392,11 +392,11 @@ def test_a_crash_while_roles_are_made_leaves_all_or_nothing(own: Callable[..., M
     command = Command(server)
     killed = 0
     for wait in (0, 0.02, 0.05, 0.1, 0.2):
-        assert command.run("roles", "apply", OIDC_ROLES="").returncode == 0
+        assert command.run("roles", "apply", "--yes", "--remove-all-roles", OIDC_ROLES="").returncode == 0
         assert state(server) == {}
         with closing(sqlite3.connect(server.folder / "basic_auth.db", isolation_level=None)) as lock:
             lock.execute("BEGIN IMMEDIATE")
-            applying = command.start("roles", "apply", OIDC_ROLES=many)
+            applying = command.start("roles", "apply", "--yes", OIDC_ROLES=many)
             assert applying.stdout is not None
             while not applying.stdout.readline().startswith("Plan: roles 400 to create"):
                 assert applying.poll() is None
@@ -424,15 +424,20 @@ def test_plan_and_apply_as_people_see_them(own: Callable[..., MlflowServer], pro
     wanted = wanted[: wanted.index("reviewers")] + wanted[wanted.index("readers") :]
     wanted += "\nresearch/guests =\n    group ml-*\n    workspace * USE"
     command = Command(server)
+    head = "Members: MLFLOW. Administrators: MLFLOW_admin.\n\n"
     none = command.run("roles", "plan", "--detailed-exitcode")
-    assert (none.returncode, none.stdout) == (0, "No changes. MLflow's roles are those of [oidc:roles].\n")
+    assert (none.returncode, none.stdout) == (
+        0,
+        f"Roles in the settings: 3, from OIDC_ROLES\n{head}"
+        "No changes. MLflow's roles are those of [oidc:roles].\n",
+    )
     before = state(server)
     planned = command.run("roles", "plan", OIDC_ROLES=wanted)
     assert planned.stderr == ""
     assert planned.returncode == 0
     assert (
-        planned.stdout
-        == """\
+        planned.stdout == f"Roles in the settings: 3, from OIDC_ROLES\n{head}"
+        """\
 warning: 1 of the roles of [oidc:roles] (research/guests first) give nothing: they are of other workspaces \
 than 'default', and MLFLOW_ENABLE_WORKSPACES is not set
 default/reviewers
@@ -464,7 +469,7 @@ people 2 to assign, 1 to unassign.
         "because": "group Quality Assurance",
     } in told["changes"]
     assert state(server) == before, "a plan changes nothing"
-    applied = command.run("roles", "apply", OIDC_ROLES=wanted)
+    applied = command.run("roles", "apply", "--yes", OIDC_ROLES=wanted)
     assert (applied.returncode, applied.stdout) == (0, planned.stdout + "\nDone.\n")
     assert state(server) == {
         READERS: {
@@ -478,6 +483,67 @@ people 2 to assign, 1 to unassign.
         "research/oidc:guests": {"grants": ["workspace * USE"], "people": ["plan-alice@example.org"]},
     }
     assert "No changes." in command.run("roles", "apply", OIDC_ROLES=wanted).stdout
+
+
+def test_apply_does_only_what_was_shown_and_only_where_it_is_meant(
+    own: Callable[..., MlflowServer], tmp_path: Path
+) -> None:
+    server = own(ROLES)
+    server.call("GET", "/version", token="x.y.z")
+    _wait_for(lambda: len(state(server)) == 3)
+    command, before = Command(server), state(server)
+    file = tmp_path / "roles"
+    file.write_text(ROLES.replace("EDIT", "MANAGE"), encoding="utf-8")
+    from_file = {"OIDC_ROLES": "", "OIDC_ROLES_FILE": str(file)}
+    unasked = command.run("roles", "apply", **from_file)
+    assert unasked.returncode == 2
+    assert unasked.stdout.startswith(f"Roles in the settings: 3, from OIDC_ROLES_FILE ({file})\n")
+    assert unasked.stderr == (
+        "mlflow-oidc roles apply: nothing was changed. Say --yes where nobody can be asked\n"
+    )
+    # In a shell that does not have the server's settings.
+    for arguments in (["--yes"], []):
+        bare = command.run("roles", "apply", *arguments, OIDC_ROLES="")
+        assert bare.returncode == 1
+        assert "there is no role in any of them" in bare.stdout
+        assert "say --remove-all-roles if all of them are to go" in bare.stderr
+    assert state(server) == before
+
+    def answer(meanwhile: Callable[[], None]) -> tuple[int, str]:
+        """Somebody reads the plan at a terminal, something happens, and they say yes."""
+        ours, theirs = os.openpty()
+        with os.fdopen(ours, "wb", buffering=0) as terminal:
+            asked = command.start("roles", "apply", terminal=theirs, **from_file)
+            os.close(theirs)
+            assert asked.stdout is not None
+            while not asked.stdout.readline().startswith("Plan: "):
+                assert asked.poll() is None
+            meanwhile()
+            terminal.write(b"yes\n")
+            told, _ = asked.communicate(timeout=30)
+        return asked.returncode, told
+
+    def somebody_adds_a_grant() -> None:
+        with closing(sqlite3.connect(server.folder / "basic_auth.db", isolation_level=None)) as connection:
+            connection.execute(
+                "INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission) "
+                "SELECT id, 'experiment', '*', 'READ' FROM roles WHERE name = 'oidc:readers'"
+            )
+
+    status, told = answer(somebody_adds_a_grant)
+    assert (status, "Done." in told) == (1, False)
+    assert state(server)[SCIENTISTS] == before[SCIENTISTS]
+    # The file is another one by then: what was shown counts.
+    status, told = answer(lambda: file.write_text("x =\n everyone\n prompt * MANAGE") and None)
+    assert (status, told.endswith("Done.\n")) == (0, True)
+    assert state(server)[SCIENTISTS]["grants"] == ["experiment * MANAGE"]
+    assert len(state(server)) == 3
+    all_gone = command.run("roles", "apply", "--yes", "--remove-all-roles", OIDC_ROLES="")
+    assert (all_gone.returncode, state(server)) == (0, {})
+    # A terminal that has no such letters.
+    odd = command.run("roles", "plan", OIDC_USER_GROUP="équipe 研究", PYTHONIOENCODING="ascii")
+    assert (odd.returncode, odd.stderr) == (0, "")
+    assert r"Members: \xe9quipe \u7814\u7a76." in odd.stdout
 
 
 def test_plan_and_apply_refuse_what_they_cannot_do(own: Callable[..., MlflowServer], tmp_path: Path) -> None:

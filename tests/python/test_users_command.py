@@ -629,5 +629,14 @@ def test_every_other_word_after_unlink(
     change = {"username": name_of(ada), "password": PASSWORD}
     server.admin("PATCH", "/api/2.0/mlflow/users/update-password", json=change)
     assert not works(server, name_of(ada)), "a password beside a living identity opens nothing"
-    assert "The account was given a password" in users.said("unlink", name_of(ada), "--yes")
+    # What groups have given goes with the binding, and what an administrator gave does not.
+    for role in ("oidc:scientists", f"of-{ada}"):
+        body = {"name": role, "workspace": "default"}
+        made = server.admin("POST", "/api/3.0/mlflow/roles/create", json=body)["role"]
+        body = {"username": name_of(ada), "role_id": made["id"]}
+        server.admin("POST", "/api/3.0/mlflow/roles/assign", json=body)
+    said = users.said("unlink", name_of(ada), "--yes")
+    assert "The account was given a password" in said
+    assert "Roles that groups gave and that are taken away: 1." in said
+    assert [role["name"] for role in users.person(name_of(ada))["roles"]] == [f"of-{ada}"]
     assert works(server, name_of(ada))

@@ -27,6 +27,7 @@ mod recheck;
 mod rejects;
 mod return_to;
 mod roles;
+mod roles_left_out;
 mod roles_settings;
 mod sessions;
 mod shapes;

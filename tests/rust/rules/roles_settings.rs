@@ -138,6 +138,18 @@ fn every_fault_is_told_at_once_with_the_role_and_the_line() {
 }
 
 #[test]
+fn a_star_after_a_slash_is_not_taken_for_every_group() {
+    for line in ["group /*", "group //", "group /**"] {
+        let told = fault(&format!("r =\n {line}\n experiment * MANAGE"), "3.17.2");
+        assert!(
+            told.starts_with("OIDC_ROLES r: expected") && told.ends_with(&format!("found '{line}'")),
+            "{told}"
+        );
+    }
+    assert!(read("r =\n group *\n group /a/*\n experiment * READ", "3.17.2").is_ok());
+}
+
+#[test]
 fn names_have_the_room_that_mlflow_gives_them() {
     let role = |name: &str| format!("{name} =\n everyone\n experiment * READ");
     for name in [&"r".repeat(250), "a-b_c.D9", "de/r", &format!("{}/r", "w".repeat(63))] {

@@ -1,10 +1,10 @@
 //! MLflow's tables of roles, in memory.
 
 use mlflow_oidc::identity::roles::{Change, Kept, PREFIX, Resource, RoleName};
-use mlflow_oidc::ports::{Patience, Roles, StoreFault};
+use mlflow_oidc::ports::{Patience, Roles, StoreFault, Undone};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleRow {
@@ -24,6 +24,47 @@ pub struct MemoryRoles {
     /// How often somebody asked for the roles of a user, and how often anything was written.
     pub asked: AtomicUsize,
     pub written: AtomicUsize,
+    /// As MySQL and MariaDB are: names that differ by capitals or by blanks at the end are the same.
+    pub is_blind: AtomicBool,
+}
+
+fn alike(one: &str, other: &str) -> bool {
+    one != other && one.trim_end().eq_ignore_ascii_case(other.trim_end())
+}
+
+/// Does one change, or says what is in the way.
+fn carry_out(
+    rows: &mut BTreeMap<RoleName, RoleRow>,
+    change: &Change,
+    is_blind: bool,
+) -> Result<(), Option<String>> {
+    if let Change::Create(role, description) = change {
+        if is_blind
+            && rows.keys().any(|there| there.workspace == role.workspace && alike(&there.name, &role.name))
+        {
+            return Err(Some("another role".to_owned()));
+        }
+        rows.entry(role.clone()).or_default().description.clone_from(description);
+        return Ok(());
+    }
+    let takes = matches!(change, Change::Revoke(..) | Change::Delete(_) | Change::Unassign(..));
+    let Some(row) = rows.get_mut(change.role()) else { return if takes { Ok(()) } else { Err(None) } };
+    match change {
+        Change::Describe(_, text) | Change::Create(_, text) => row.description.clone_from(text),
+        Change::Grant(_, on, permission) => {
+            if is_blind
+                && row.grants.keys().any(|there| there.kind == on.kind && alike(&there.pattern, &on.pattern))
+            {
+                return Err(Some("another pattern".to_owned()));
+            }
+            row.grants.insert(on.clone(), permission.clone());
+        }
+        Change::Revoke(_, on, _) => drop(row.grants.remove(on)),
+        Change::Assign(_, user, _) => drop(row.users.insert(*user)),
+        Change::Unassign(_, user) => drop(row.users.remove(user)),
+        Change::Delete(role) => drop(rows.remove(role)),
+    }
+    Ok(())
 }
 
 pub fn resource(kind: &str, pattern: &str) -> Resource {
@@ -82,38 +123,15 @@ impl Roles for MemoryRoles {
         Ok(found)
     }
 
-    fn change(&self, changes: &[Change]) -> Result<bool, StoreFault> {
+    fn change(&self, changes: &[Change]) -> Result<Vec<Undone>, StoreFault> {
         self.check()?;
         self.written.fetch_add(1, Ordering::SeqCst);
         let mut rows = self.rows.lock().unwrap();
-        let mut complete = true;
-        for change in changes {
-            match change {
-                Change::Create(role, description) => {
-                    rows.entry(role.clone()).or_default().description.clone_from(description);
-                }
-                Change::Delete(role) => drop(rows.remove(role)),
-                Change::Describe(role, text) => match rows.get_mut(role) {
-                    Some(row) => row.description.clone_from(text),
-                    None => complete = false,
-                },
-                Change::Grant(role, on, permission) => match rows.get_mut(role) {
-                    Some(row) => drop(row.grants.insert(on.clone(), permission.clone())),
-                    None => complete = false,
-                },
-                Change::Revoke(role, on, _) => {
-                    rows.get_mut(role).map(|row| row.grants.remove(on));
-                }
-                Change::Assign(role, user) => match rows.get_mut(role) {
-                    Some(row) => drop(row.users.insert(*user)),
-                    None => complete = false,
-                },
-                Change::Unassign(role, user) => {
-                    rows.get_mut(role).map(|row| row.users.remove(user));
-                }
-            }
-        }
+        let is_blind = self.is_blind.load(Ordering::SeqCst);
+        let done = changes.iter().map(|change| carry_out(&mut rows, change, is_blind));
+        let undone = done.enumerate().filter_map(|(index, done)| Some(Undone { index, why: done.err()? }));
+        let undone = undone.collect();
         drop(rows);
-        Ok(complete)
+        Ok(undone)
     }
 }
