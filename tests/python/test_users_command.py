@@ -348,6 +348,9 @@ def test_linking_refuses_what_a_login_would(
         ((name, "--subject", bob, "--administrator"), "is no administrator"),
     ):
         assert told in users.said("link", *words, status=1), words
+    # Everybody may come in, and no group makes administrators: nobody could prove to be one.
+    no_groups = users.said("link", boss, "--subject", bob, "--administrator", status=1, OIDC_USER_GROUP="")
+    assert "there is no admin group in the settings (OIDC_ADMIN_GROUP)" in no_groups
     assert "1 to 255 characters" in users.said("link", name, "--subject", "s" * 256, status=2)
     assert "1 to 255 characters" in users.said("link", name, "--subject", "ü" * 128, status=2)
     assert "1 to 255 characters" in users.said("link", name, "--subject", "", status=2)
@@ -377,10 +380,12 @@ def test_a_linked_administrator_stays_one_and_lets_in_administrators_only(
     boss = local(server, f"boss-{uuid.uuid4().hex}", is_admin=True)
     said = users.said("link", boss, "--subject", ada, "--administrator")
     assert "as a member of MLFLOW_admin only" in said
+    told = users.said("show", boss)
+    assert "no token has told of an admin group: a login is refused (account_protected)" in told
     refused = server.call("GET", EXPERIMENTS, token=provider.bearer(ada))
     wire.refusal(refused, 403, "account_protected")
     assert server.is_admin(boss) is True
-    assert "no token has told any groups" in users.said("show", boss)
+    assert "not in an admin group: a login is refused (account_protected)" in users.said("show", boss)
     token = provider.bearer(ada, groups=["MLFLOW_admin"])
     answer = server.call("GET", f"/api/2.0/mlflow/users/get?username={boss}", token=token)
     assert answer.json()["user"]["is_admin"] is True
