@@ -122,9 +122,14 @@ def _consequence(identity: Identity, user: User | None, by_rule: bool) -> str:
     if user is None:
         return f"{begin}; MLflow has no such user (any more)."
     if user.is_ours or (by_rule and not user.is_admin):
+        flag = (
+            " The administrator's flag, which it has now, stays only if that one is in the admin group."
+            if user.is_admin
+            else ""
+        )
         return (
             f"{begin}; the account keeps its grants, and the next subject that the provider calls {name} "
-            "gets it with all of them: be it a new one of the same person, be it somebody else."
+            f"gets it with all of them: be it a new one of the same person, be it somebody else.{flag}"
         )
     return (
         f"{begin}; the account keeps its grants and password, and no login gets it until it is linked again."

@@ -60,7 +60,7 @@ fn write(app: &App, statement: &Statement) -> Result<Written> {
         }
         return Err(refusal);
     }
-    let wanted = app.config.rules.is_admin(groups);
+    let mut wanted = app.config.rules.is_admin(groups);
     let mut row = match known.clone() {
         Some(row) => row,
         None => bind(app, identity, wanted)?,
@@ -82,6 +82,10 @@ fn write(app: &App, statement: &Statement) -> Result<Written> {
         app.world.users.wait_until_seen(&row.username)?;
         row.user_id = user.id;
         row.made_here = is_ours(&user);
+        if row.made_here {
+            // Whoever had the account before had proof for its flag; this one has the name alone.
+            wanted = Some(wanted == Some(true));
+        }
     }
     take_note(statement, &mut row);
     if let Err(refusal) = check_flag(app, &row, &user) {

@@ -631,6 +631,11 @@ def test_every_other_word_after_unlink(
     wire.refusal(server.call("GET", EXPERIMENTS, token=token), 403, "username_taken")
 
     signed_in(server, provider, ada)
+    assert "flag" not in users.said("unlink", name_of(ada), status=2)
+    promoted = {"username": name_of(ada), "is_admin": True}
+    server.admin("PATCH", "/api/2.0/mlflow/users/update-admin", json=promoted)
+    told = users.said("unlink", name_of(ada), status=2)
+    assert "The administrator's flag, which it has now, stays only if that one is in the admin group." in told
     change = {"username": name_of(ada), "password": PASSWORD}
     server.admin("PATCH", "/api/2.0/mlflow/users/update-password", json=change)
     assert not works(server, name_of(ada)), "a password beside a living identity opens nothing"

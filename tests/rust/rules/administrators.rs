@@ -105,3 +105,38 @@ fn without_an_admin_group_no_login_is_a_local_administrators() {
     world.users.set_admin(ALICE, false).unwrap();
     assert_eq!(token(2, None).of(&world).username(), ALICE);
 }
+
+#[test]
+fn the_flag_of_an_account_of_ours_never_goes_to_the_next_subject_by_name() {
+    for (settings, groups) in [
+        (&[EVERYBODY, ADMINS][..], None),
+        (&[EVERYBODY, ADMINS], Some(&["x"][..])),
+        // Given in MLflow by hand.
+        (&[EVERYBODY], Some(&["admins"][..])),
+    ] {
+        let world = World::with(settings);
+        token(0, Some(&["admins"])).of(&world);
+        world.users.set_admin(ALICE, true).unwrap();
+        // Unlinked, or our own file was lost: MLflow's row is all that is left.
+        let after = World::with(settings);
+        after.users.create(ALICE, &world.users.all()[ALICE]).unwrap();
+        let mut draft = Draft::bearer();
+        draft.set("sub", "another");
+        match groups {
+            Some(groups) => draft = draft.in_groups(groups),
+            None => {
+                draft.drop("groups");
+            }
+        }
+        let next = Ask::get("/api/x").bearer(&draft.token());
+        assert_eq!(next.of(&after).username(), ALICE, "{groups:?}");
+        assert_eq!(after.users.is_admin(ALICE), Some(false), "{groups:?}");
+    }
+    // With the proof it goes on without a gap.
+    let world = World::with(&[EVERYBODY, ADMINS]);
+    token(0, Some(&["admins"])).of(&world);
+    let after = World::with(&[EVERYBODY, ADMINS]);
+    after.users.create(ALICE, &world.users.all()[ALICE]).unwrap();
+    assert_eq!(token(0, Some(&["admins"])).of(&after).username(), ALICE);
+    assert_eq!(after.users.is_admin(ALICE), Some(true));
+}
