@@ -159,7 +159,9 @@ def _why(
         return "not known here: the settings have a fault (mlflow-oidc doctor)"
     wanted = judged["admin"]
     if wanted is None and _is_shut(place, identity, user, judged):
-        return "set in MLflow, and no token has told of an admin group: a login is refused (account_protected)"
+        return (
+            "set in MLflow, and no token has told of an admin group: a login is refused (account_protected)"
+        )
     if wanted is None:
         return "set in MLflow: there is no admin group, or no token has told any groups"
     if wanted == user.is_admin:
