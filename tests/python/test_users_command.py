@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -9,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -641,3 +643,22 @@ def test_every_other_word_after_unlink(
     assert not works(server, name_of(ada)), "a password beside a living identity opens nothing"
     assert "The account was given a password" in users.said("unlink", name_of(ada), "--yes")
     assert works(server, name_of(ada))
+
+
+def test_a_file_that_the_command_makes_is_the_servers(
+    server: MlflowServer, users: Command, tmp_path: Any
+) -> None:
+    """`sudo mlflow-oidc users link` before the first start: a file of root's would stop the server."""
+    database = tmp_path / "basic_auth.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE users (id INTEGER, username, password_hash, is_admin)")
+        connection.execute("INSERT INTO users VALUES (1, 'carol', 'scrypt:', 0)")
+        connection.commit()
+    database.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(database, 1234, 2345)
+    file = tmp_path / "basic_auth.ini"
+    file.write_text(f"[mlflow]\ndatabase_uri = sqlite:///{database}\n")
+    users.said("link", "carol", "--subject", "1", MLFLOW_AUTH_CONFIG_PATH=str(file))
+    theirs, ours = database.stat(), Path(f"{database}-oidc").stat()
+    assert (ours.st_mode, ours.st_uid, ours.st_gid) == (theirs.st_mode, theirs.st_uid, theirs.st_gid)
