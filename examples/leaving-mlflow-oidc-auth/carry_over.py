@@ -82,8 +82,9 @@ def roles(rival: sqlalchemy.Connection) -> Iterator[str]:
     taken: set[str] = set()
     yield "[oidc:roles]"
     for (workspace, group), given in sorted(held.items()):
-        # A name with the end of a line in it would write lines of its own.
-        if not all(text.isprintable() for text in (group, *(grant.thing for grant in given))):
+        # A name with the end of a line in it would write lines of its own, one with a star would be a pattern.
+        lines = (group, *(grant.thing for grant in given))
+        if "*" in group or not all(text.isprintable() for text in lines):
             yield f"# left out, by hand: the group {group!r} and its {len(given)} grants"
             continue
         name = base = f"{workspace}/{re.sub(r'[^A-Za-z0-9._-]+', '-', group).strip('-') or 'group'}"

@@ -17,6 +17,7 @@ from flask import Request, Response, request
 from werkzeug.datastructures import Authorization
 
 from mlflow_oidc._native import Decision, Engine
+from mlflow_oidc.seldom import Seldom
 
 # The one request to us whose body is read, and how much of it at most, in bytes.
 _POSTED_TO = "/oidc/backchannel-logout"
@@ -26,9 +27,19 @@ _BODY_LIMIT = 128 * 1024
 logger = logging.getLogger("mlflow.oidc")
 
 _engine: Engine | None = None
-# MLflow's database, where it is one of a server.
-_server: Any = None
+# What MLflow asks on the event loop, where it is a database of a server, and its replica for reading.
+_servers: tuple[Any, ...] = ()
 _engine_lock = threading.Lock()
+# On the event loop a thread makes the engine, and the first request waits so many seconds for it, no other
+# one does.
+_FIRST_PATIENCE = 1.0
+_maker: threading.Thread | None = None
+_fault: Exception | None = None
+
+# Anybody may cause these, with any request.
+_faults = Seldom()
+_refused_first = Seldom()
+_unchecked = Seldom()
 
 # The request itself: each use of the proxy finds it anew, which would cost more than all the rest here.
 _current_request = request._get_current_object  # type: ignore[attr-defined]
@@ -54,21 +65,31 @@ def authenticate_request() -> Authorization | Response:
     if answer is not None:
         return answer
     try:
-        engine = _engine or _make_engine_once()
+        engine = _engine or _engine_of_first_request()
         username = engine.recall(current.method, current.path, current.environ)
         answer = _decide(current, engine) if username is None else _allow(current, username)
-        if _server is not None and isinstance(answer, Authorization) and _get_running_loop() is not None:
-            # MLflow asks its database there next, waits without a limit with the whole event loop, and calls
-            # the user unknown (401) when it fails.
-            answer = answer if _server.answers() else _unavailable()
+        if _servers and isinstance(answer, Authorization) and not _may_be_asked():
+            # MLflow asks its database next, and calls the user unknown (401) when it fails.
+            answer = _unavailable()
     except Unavailable as fault:
-        logger.warning("the first request of this worker was refused with database_unavailable: %s", fault)
+        _refused_first.tell(
+            logger.warning,
+            "the first request of this worker was refused with database_unavailable: %s",
+            fault,
+        )
         answer = _unavailable()
     except Exception:
-        logger.exception("a fault in mlflow-oidc: the request was refused")
+        _faults.tell(logger.exception, "a fault in mlflow-oidc: the request was refused")
         answer = _broken()
     kept[_KEPT] = answer
     return answer
+
+
+def _may_be_asked() -> bool:
+    """Whether MLflow may ask its database now: on the event loop it would wait without a limit, and everybody
+    else with it.
+    """
+    return _get_running_loop() is None or all(server.answers() for server in _servers)
 
 
 def _decide(current: Request, engine: Engine) -> Authorization | Response:
@@ -110,15 +131,30 @@ def _answer(current: Request, decision: Decision) -> Authorization | Response:
 
 
 def _check_password(current: Request, header: str) -> Authorization | Response:
-    from mlflow.server.auth import authenticate_request_basic_auth
+    from mlflow.server import auth
 
     if header != current.environ.get("HTTP_AUTHORIZATION"):
         # At the gateway the credentials for MLflow stand in a header of their own.
         current.authorization = Authorization.from_header(header)
-    answer: Authorization | Response = authenticate_request_basic_auth()
+    given = current.authorization
+    if given is not None and "\0" in (given.username or ""):
+        # No user has such a name: databases and their drivers take it for a fault, each for another one.
+        refused: Response = auth.make_basic_auth_response()
+        return refused
+    if not _may_be_asked():
+        return _unavailable()
+    try:
+        answer: Authorization | Response = auth.authenticate_request_basic_auth()
+    except Exception as error:
+        if (told := _fault_of_database(error)) is None:
+            raise
+        _unchecked.tell(
+            logger.warning, "a password was refused unchecked with database_unavailable: %s", told
+        )
+        return _unavailable()
     if not isinstance(answer, Authorization):
         return answer
-    engine = _engine or _make_engine_once()
+    engine = _engine or _engine_of_first_request()
     decision = engine.admit_password_user(
         current.method,
         current.path,
@@ -127,6 +163,21 @@ def _check_password(current: Request, header: str) -> Authorization | Response:
         answer.username or "",
     )
     return answer if decision.username is not None else _answer(current, decision)
+
+
+def _fault_of_database(error: Exception) -> str | None:
+    """What may be logged of a fault of MLflow's database; ``None`` of any other one. MLflow wraps them, with
+    the driver's words.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from mlflow_oidc.asking import told
+
+    for each in (error, error.__cause__):
+        if isinstance(each, SQLAlchemyError):
+            return told(each)
+    is_told = getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
+    return type(error).__name__ if is_told else None
 
 
 def _broken() -> Response:
@@ -148,6 +199,39 @@ def _unavailable() -> Response:
     return Response(json.dumps(body), status=503, headers=headers, mimetype="application/json")
 
 
+def _engine_of_first_request() -> Engine:
+    """The engine, which the first request of a worker makes.
+
+    Raises:
+        Unavailable: The database could not be asked; or, on the event loop, not in time.
+    """
+    global _maker
+    if _get_running_loop() is None:
+        return _make_engine_once()
+    # Nothing here waits for a lock that somebody holds who waits for the database.
+    maker = _maker
+    if maker is None or not maker.is_alive():
+        waits = maker is None
+        _maker = maker = threading.Thread(target=_make_in_background, name="mlflow-oidc-engine", daemon=True)
+        maker.start()
+        if waits:
+            maker.join(_FIRST_PATIENCE)
+    engine, fault = _engine, _fault
+    if engine is not None:
+        return engine
+    raise fault or Unavailable("it did not answer in time")
+
+
+def _make_in_background() -> None:
+    global _maker, _fault
+    try:
+        _make_engine_once()
+    except Exception as error:
+        _fault = error
+    else:
+        _maker = _fault = None
+
+
 def _make_engine_once() -> Engine:
     global _engine
     with _engine_lock:
@@ -157,7 +241,7 @@ def _make_engine_once() -> Engine:
 
 
 def _make_engine() -> Engine:
-    global _server
+    global _servers
     # Imported here: MLflow, if imported early, reads its configuration and makes its app, and SQLAlchemy
     # takes 100 ms where MLflow has not imported it.
     import mlflow
@@ -174,21 +258,24 @@ def _make_engine() -> Engine:
     early.warn_if_missing(mlflow.__version__)
 
     path, kind = _database(auth.store.engine)
-    database = Database(auth.store.engine)
     try:
         without_roles = roles.missing(auth.store.engine, mlflow.__version__)
     except SQLAlchemyError as error:
         raise Unavailable(told(error)) from None
+    # After what may fail: each is kept for the time of a fork.
+    database = Database(auth.store.engine)
+    # Since MLflow 3.13 there may be a replica that MLflow reads from.
+    read_engine = getattr(auth.store, "read_engine", None)
+    replica = None if read_engine is None else Database(read_engine)
     store = Store(database) if path is None and is_of_a_server(kind) else None
-    _server = None if store is None else database
+    _servers = () if store is None else (database,) if replica is None else (database, replica)
     given = Given(
         ini=_section(Path(auth.__file__).parent / "basic_auth.ini"),
         admin_username=auth.auth_config.admin_username,
         database=path,
         database_kind=kind,
         mlflow_version=mlflow.__version__,
-        # Since MLflow 3.13 there may be a replica that MLflow reads from.
-        users=Users(auth.store.engine, database, getattr(auth.store, "read_engine", None)),
+        users=Users(auth.store.engine, database, replica),
         roles=None if without_roles else roles.Roles(database),
         without_roles=without_roles or "",
         store=store,
@@ -238,10 +325,11 @@ def is_of_a_server(kind: str) -> bool:
 
 def _after_fork() -> None:
     # A child has the parent's memory but not its threads, and must not touch its SQLite connections.
-    global _engine, _engine_lock, _server
+    global _engine, _engine_lock, _servers, _maker, _fault
     if _engine is not None:
         _engine.abandon()
-    _engine = _server = None
+    _engine = _maker = _fault = None
+    _servers = ()
     _engine_lock = threading.Lock()
 
 

@@ -32,6 +32,13 @@ def link(options: argparse.Namespace, place: Place) -> int:
             return misused(f"a user, a subject and an issuer have 1 to {tables.NAME_LIMIT} characters")
     with opened(place) as people:
         user = _to_be_linked(people, place, options)
+        # No login takes the flag of such an account away, so each has to bring the proof.
+        proven = options.administrator and (user is None or not user.is_ours or is_bootstrap(place, user))
+        if proven and read is not None and not read["admin_groups"]:
+            raise Refused(
+                f"there is no admin group in the settings (OIDC_ADMIN_GROUP), so no login would be let in as "
+                f"the administrator {options.user!r}"
+            )
         old = people.bound_to(options.user)
         if _is_bound(people, user, old, issuer, options):
             print(printable(f"{options.user} is bound to the subject {options.subject} already"))
@@ -41,7 +48,7 @@ def link(options: argparse.Namespace, place: Place) -> int:
         people.link(Identity(issuer, options.subject, user.username, user.id, None, 0, user.is_ours), old)
     print(printable(f"Linked {user.username} to the subject {options.subject} of {issuer}."))
     print("Whoever signs in as that subject has this account and all its grants.")
-    if options.administrator and not user.is_ours:
+    if proven:
         told = names(read["admin_groups"]) if read and read["admin_groups"] else "the admin group"
         print(
             printable(
@@ -51,6 +58,11 @@ def link(options: argparse.Namespace, place: Place) -> int:
     if read and issuer != read["issuer"]:
         print(printable(f"Note: the server here believes {read['issuer']} alone."))
     return DONE
+
+
+def is_bootstrap(place: Place, user: User) -> bool:
+    """Whether a user is the administrator whom MLflow itself makes."""
+    return user.username == place.administrator
 
 
 def _to_be_linked(people: People, place: Place, options: argparse.Namespace) -> User | None:
@@ -132,9 +144,14 @@ def _consequence(identity: Identity, user: User | None, by_rule: bool) -> str:
     if user is None:
         return f"{begin}; MLflow has no such user (any more)."
     if user.is_ours or (by_rule and not user.is_admin):
+        flag = (
+            " The administrator's flag, which it has now, stays only if that one is in the admin group."
+            if user.is_admin
+            else ""
+        )
         return (
             f"{begin}; the account keeps its grants, and the next subject that the provider calls {name} "
-            "gets it with all of them: be it a new one of the same person, be it somebody else."
+            f"gets it with all of them: be it a new one of the same person, be it somebody else.{flag}"
         )
     return (
         f"{begin}; the account keeps its grants and password, and no login gets it until it is linked again."

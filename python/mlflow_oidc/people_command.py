@@ -118,7 +118,9 @@ def _show(options: argparse.Namespace, place: Place) -> int:
         sessions = people.sessions_of(identity.username) if identity else []
     told = _described(identity.username if identity else options.user, identity, user)
     told["admin_because"] = _why(place, identity, user, judged)
-    told["may_come_in"] = judged["admitted"] if identity and judged else None
+    told["may_come_in"] = None
+    if identity and judged:
+        told["may_come_in"] = judged["admitted"] and not _is_shut(place, identity, user, judged)
     told["password"] = None if user is None else not user.is_ours
     told["roles"] = rights and rights.roles and [_role(role) for role in rights.roles]
     told["grants"] = rights and [grant._asdict() for grant in rights.grants]
@@ -156,6 +158,10 @@ def _why(
     if judged is None:
         return "not known here: the settings have a fault (mlflow-oidc doctor)"
     wanted = judged["admin"]
+    if wanted is None and _is_shut(place, identity, user, judged):
+        return (
+            "set in MLflow, and no token has told of an admin group: a login is refused (account_protected)"
+        )
     if wanted is None:
         return "set in MLflow: there is no admin group, or no token has told any groups"
     if wanted == user.is_admin:
@@ -165,6 +171,15 @@ def _why(
     if identity.made_here:
         return "set in MLflow, not in an admin group: the next login takes it back"
     return "set in MLflow, not in an admin group: a login is refused (account_protected)"
+
+
+def _is_shut(place: Place, identity: Identity, user: User | None, judged: dict[str, Any]) -> bool:
+    """Whether this is an administrator whom no login may demote, without proof of the admin group
+    (``check_flag`` in src/app/accounts.rs).
+    """
+    if user is None or not user.is_admin or judged["admin"] is True:
+        return False
+    return not identity.made_here or people_changes.is_bootstrap(place, user)
 
 
 def _role(role: people_rights.Role) -> dict[str, Any]:

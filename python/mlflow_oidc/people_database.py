@@ -2,8 +2,10 @@
 
 import configparser
 import json
+import os
 import sqlite3
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +25,12 @@ from mlflow_oidc.people import People, Refused
 from mlflow_oidc.read_only import plain_file
 from mlflow_oidc.store import Store
 
+# What MLflow adds to an address of MySQL by its variables, in `create_sqlalchemy_engine`.
+_MYSQL = {
+    "ssl_ca": "MLFLOW_MYSQL_SSL_CA",
+    "ssl_cert": "MLFLOW_MYSQL_SSL_CERT",
+    "ssl_key": "MLFLOW_MYSQL_SSL_KEY",
+}
 # Seconds that a locked SQLite file is waited for.
 _PATIENCE = 15
 
@@ -93,7 +101,7 @@ def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
         yield people
     except ModuleNotFoundError as fault:
         raise Refused(f"the driver of the database is not installed here: {fault}") from None
-    except (SQLAlchemyError, sqlite3.Error, TimeoutError, RuntimeError, Unanswered) as fault:
+    except (SQLAlchemyError, sqlite3.Error, OSError, RuntimeError, Unanswered) as fault:
         raise Refused(f"the database gave no answer: {_words(fault, place.url)}") from None
     finally:
         if people is not None:
@@ -104,7 +112,8 @@ def _open(place: Place, writes: bool) -> People:
     url = place.url
     path = _file(url)
     if path is None:
-        engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+        told = _connect_arguments(url, place.patient.environment)
+        engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=told)
         there = sqlalchemy.inspect(engine)
         _expect_users(there.has_table("users"), "the database of database_uri")
         if there.has_table(tables.sessions.name) and there.has_table(tables.identities.name):
@@ -120,14 +129,31 @@ def _open(place: Place, writes: bool) -> People:
     if not writes and not Path(ours).is_file():
         return People(mlflow, _empty())
     if writes or not _is_current(ours):
+        is_new = not Path(ours).exists()
         # By the wheel's own copy of SQLite, which closes the file before Python's opens it.
         _native.prepare_tables(path)
+        if is_new:
+            _give(ours, path)
     return People(mlflow, _sqlite(ours))
+
+
+def _connect_arguments(url: URL, environment: Mapping[str, str]) -> dict[str, str]:
+    if not url.drivername.startswith("mysql"):
+        return {}
+    return {name: environment[variable] for name, variable in _MYSQL.items() if environment.get(variable)}
 
 
 def _expect_users(there: bool, where: str) -> None:
     if not there:
         raise Refused(f"there is no table 'users' in {where}; MLflow makes it at its first start")
+
+
+def _give(path: str, like: str) -> None:
+    """Gives a new file the owner and the rights of another one: one of root's would stop the server."""
+    there = os.stat(like)
+    os.chmod(path, stat.S_IMODE(there.st_mode))
+    if os.geteuid() == 0:
+        os.chown(path, there.st_uid, there.st_gid)
 
 
 def _sqlite(path: str) -> Any:

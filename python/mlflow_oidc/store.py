@@ -15,7 +15,7 @@ import time
 from typing import Any, TypeAlias
 
 import sqlalchemy
-from sqlalchemy import and_, case, delete, insert, select, update
+from sqlalchemy import and_, case, delete, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateColumn, CreateTable
 
@@ -154,10 +154,18 @@ class Store:
 
     def begin_recheck(self, id_hash: bytes, now: int, until: int) -> bool:
         """Takes the right to ask the provider about a session; ``False`` when somebody else has it."""
-        statement = (
-            update(sessions).where(_S.id_hash == id_hash, _S.recheck_until <= now).values(recheck_until=until)
-        )
-        return self._changed(statement) == 1
+        tries = []
+
+        def take(connection: Any) -> bool:
+            tries.append(1)
+            free = _S.recheck_until <= now
+            if len(tries) > 1:
+                # The connection was lost, perhaps after the right had been taken.
+                free = or_(free, _S.recheck_until == until)
+            statement = update(sessions).where(_S.id_hash == id_hash, free).values(recheck_until=until)
+            return int(connection.execute(statement).rowcount) == 1
+
+        return self._database.run(take)
 
     def renew_session(self, row: Session) -> bool:
         """Writes what asking brought and gives the right back; ``False`` when the session is gone."""
@@ -173,12 +181,16 @@ class Store:
 
     def remove_session(self, id_hash: bytes) -> Session | None:
         """Removes a session and returns what it was; of many who do so at once, one gets it."""
+        mine: list[Session] = []
 
         def remove(connection: Any) -> Session | None:
             # MySQL has no RETURNING. The lock makes the others wait here, and then they find nothing.
             row = _session_of(connection, id_hash, locks=True)
             removed = connection.execute(delete(sessions).where(_S.id_hash == id_hash)).rowcount
-            return row if removed == 1 else None
+            if row is not None and removed == 1:
+                mine.append(row)
+            # Also where the connection was lost after the row had been removed.
+            return mine[-1] if mine else None
 
         return self._database.run(remove)
 

@@ -36,12 +36,12 @@ _REPLICA_PAUSE = 0.05
 class Users:
     """Reads and writes single rows. Errors are those of ``asking.Database``."""
 
-    def __init__(self, engine: Any, database: Database | None = None, read_engine: Any = None) -> None:
-        """Takes MLflow's SQLAlchemy engine over, what asks it, and the engine of its replica, if there is
-        one.
-        """
+    def __init__(
+        self, engine: Any, database: Database | None = None, replica: Database | None = None
+    ) -> None:
+        """Takes MLflow's SQLAlchemy engine over, what asks it, and what asks its replica, if there is one."""
         self._database = database or Database(engine)
-        self._replica = None if read_engine is None else Database(read_engine)
+        self._replica = replica
         self._kind: str = engine.dialect.name
         path = plain_file(engine)
         # MLflow's own connections wait five seconds for a lock; this one never waits.

@@ -56,11 +56,11 @@ fn write(app: &App, statement: &Statement) -> Result<Written> {
     let groups = standing(statement, known.as_ref());
     if let Err(refusal) = app.config.rules.admit(groups) {
         if let Some(row) = known {
-            turn_away(app, statement, row)?;
+            turn_away(app, statement, row, |row| app.config.rules.admit(row.groups.as_deref()).is_ok())?;
         }
         return Err(refusal);
     }
-    let wanted = app.config.rules.is_admin(groups);
+    let mut wanted = app.config.rules.is_admin(groups);
     let mut row = match known.clone() {
         Some(row) => row,
         None => bind(app, identity, wanted)?,
@@ -82,9 +82,17 @@ fn write(app: &App, statement: &Statement) -> Result<Written> {
         app.world.users.wait_until_seen(&row.username)?;
         row.user_id = user.id;
         row.made_here = is_ours(&user);
+        if row.made_here {
+            // Whoever had the account before had proof for its flag; this one has the name alone.
+            wanted = Some(wanted == Some(true));
+        }
+    }
+    take_note(statement, &mut row);
+    if let Err(refusal) = check_flag(app, &row, &user) {
+        turn_away(app, statement, before, |row| check_flag(app, row, &user).is_ok())?;
+        return Err(refusal);
     }
     let flag_written = follow_admin(app, &row, &user, wanted)?;
-    take_note(statement, &mut row);
     // Before the groups are noted, like the flag: after a crash between the two the groups are still news.
     let roles_written = roles::follow(app, &row)?;
     if row != before {
@@ -114,8 +122,14 @@ fn take_note(statement: &Statement, row: &mut IdentityRow) {
 }
 
 /// Somebody who was let in before and may not be any more: what the provider says now is noted, the flag that a login gave is
-/// taken back, and the sessions end. One that a crash leaves behind is worth nothing beside the noted groups.
-fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<()> {
+/// taken back, and the sessions end. One that a crash leaves behind is worth nothing beside the noted groups. `is_let_in` says
+/// it of the row as others have noted it.
+fn turn_away(
+    app: &App,
+    statement: &Statement,
+    mut row: IdentityRow,
+    is_let_in: impl Fn(&IdentityRow) -> bool,
+) -> Result<()> {
     let before = row.clone();
     take_note(statement, &mut row);
     let roles_written = follow_roles(app, &row)?;
@@ -139,7 +153,7 @@ fn turn_away(app: &App, statement: &Statement, mut row: IdentityRow) -> Result<(
         if roles_written {
             follow_roles(app, &newest)?;
         }
-        if app.config.rules.admit(newest.groups.as_deref()).is_ok() {
+        if is_let_in(&newest) {
             return Ok(());
         }
     }
@@ -252,16 +266,26 @@ fn may_demote(app: &App, row: &IdentityRow) -> bool {
     row.made_here && app.config.admin_username.as_ref() != Some(&row.username)
 }
 
+/// Whether somebody may be the MLflow user whom they are bound to, whose flag may be there without the provider's word: an
+/// administrator whom no login may demote is let in by the newest groups that are known, and by nothing that was not said.
+///
+/// # Errors
+/// `account_protected`.
+pub fn check_flag(app: &App, row: &IdentityRow, user: &UserRow) -> Result<()> {
+    let known = row.groups.as_deref();
+    if !user.is_admin || may_demote(app, row) || app.config.rules.is_admin(known) == Some(true) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::AccountProtected,
+        format!("a member of the admin group for the local administrator {}", quote(&row.username)),
+        if known.is_some() { "somebody who is not (any more)" } else { "somebody whose groups nobody has told" },
+    ))
+}
+
 /// Writes the admin flag where it differs, and says whether it did.
 fn follow_admin(app: &App, row: &IdentityRow, user: &UserRow, wanted: Option<bool>) -> Result<bool> {
     let Some(wanted) = wanted.filter(|wanted| *wanted != user.is_admin) else { return Ok(false) };
-    if !wanted && !may_demote(app, row) {
-        return Err(Error::new(
-            Code::AccountProtected,
-            format!("a member of the admin group for the local administrator {}", quote(&row.username)),
-            "somebody who is not (any more)",
-        ));
-    }
     app.world.users.set_admin(&row.username, wanted)?;
     app.log(Level::Info, &format!("the MLflow user {} is an administrator: {wanted}", quote(&row.username)));
     Ok(true)

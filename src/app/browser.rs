@@ -197,11 +197,18 @@ fn read(app: &App, hash: &[u8; 32], on_event_loop: bool) -> Result<Arc<Session>>
         return Err(ended("one of another provider"));
     }
     // An account removed in MLflow ends its sessions, also when somebody has made another one of the same name.
-    if !users::is_there(app, &identity, patience)? {
+    let over = match users::user_of(app, &identity, patience)? {
+        None => Some("one of a user whom MLflow no longer has"),
+        Some(user) if accounts::check_flag(app, &identity, &user).is_err() => {
+            Some("one of a local administrator outside the admin group")
+        }
+        Some(_) => None,
+    };
+    if let Some(over) = over {
         if !on_event_loop {
             app.world.store.remove_session(hash)?;
         }
-        return Err(ended("one of a user whom MLflow no longer has"));
+        return Err(ended(over));
     }
     // The settings may give others than at the login, and hands may have been at work.
     if !roles::agree(app, &identity, patience)? {

@@ -4,7 +4,7 @@ use super::weight::{self, Scales, Weighed};
 use super::{Admitted, App, accounts, refusals, roles};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::identity::{Identity, Person, Statement, person};
-use crate::ports::{IdentityRow, Level, Patience, StoreFault};
+use crate::ports::{IdentityRow, Level, Patience, StoreFault, UserRow};
 use quick_cache::sync::Cache;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -143,10 +143,11 @@ fn admit_without_waiting(app: &App, statement: &Statement) -> Result<Admitted> {
             Ok(Some(row)) if row.user_id != 0 => {
                 let groups = accounts::standing(statement, Some(&row));
                 if (identity.groups.is_none() || groups == row.groups.as_deref())
-                    && is_there(app, &row, Patience::Now).or_else(busy_is_no)?
+                    && let Some(user) = user_of(app, &row, Patience::Now).or_else(busy_is_none)?
                     && roles::agree(app, &row, Patience::Now).or_else(busy_is_no)?
                 {
                     app.config.rules.admit(groups)?;
+                    accounts::check_flag(app, &row, &user)?;
                     if is_newer(statement, row.told_at) {
                         send_errand(app, statement.clone());
                     }
@@ -177,6 +178,10 @@ pub fn leave_to_clerk(app: &App, statement: Statement) -> Error {
 /// Who may not wait for a lock leaves the matter to the clerk, who may.
 fn busy_is_no(fault: StoreFault) -> Result<bool> {
     if fault == StoreFault::Busy { Ok(false) } else { Err(fault.into()) }
+}
+
+fn busy_is_none<T>(fault: StoreFault) -> Result<Option<T>> {
+    if fault == StoreFault::Busy { Ok(None) } else { Err(fault.into()) }
 }
 
 /// Leaves something to the clerk.
@@ -277,13 +282,17 @@ pub fn forget(app: &App, row: &IdentityRow) {
     app.people.seen.remove(&person(&row.issuer, &row.subject));
 }
 
-/// Whether MLflow still has the very user that the identity was bound to. An account that was removed and made anew under
+/// The very user that the identity was bound to, if MLflow still has it. An account that was removed and made anew under
 /// the same name is somebody else's, with other rights; MLflow itself looks at the name alone.
 ///
 /// # Errors
 /// `StoreFault`: `Busy` where the caller may not wait for a lock.
-pub fn is_there(app: &App, row: &IdentityRow, patience: Patience) -> std::result::Result<bool, StoreFault> {
-    Ok(app.world.users.find(&row.username, patience)?.is_some_and(|user| user.id == row.user_id))
+pub fn user_of(
+    app: &App,
+    row: &IdentityRow,
+    patience: Patience,
+) -> std::result::Result<Option<UserRow>, StoreFault> {
+    Ok(app.world.users.find(&row.username, patience)?.filter(|user| user.id == row.user_id))
 }
 
 /// Refuses user name and password for accounts that a login made.
@@ -303,7 +312,7 @@ pub fn check_password_allowed(app: &App, username: &str, on_event_loop: bool) ->
         return Ok(());
     }
     // An account of the same name that was removed and made anew in MLflow is somebody else's.
-    if !is_there(app, &row, patience)? {
+    if user_of(app, &row, patience)?.is_none() {
         return if on_event_loop { Ok(()) } else { accounts::part(app, row) };
     }
     Err(Error::new(

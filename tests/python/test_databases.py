@@ -4,7 +4,9 @@ away.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -67,6 +69,13 @@ def served(
 
 def bearer(provider: Provider, subject: str, *groups: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {provider.bearer(subject, groups=groups or ('MLFLOW',))}"}
+
+
+def basic(username: str, password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"}
+
+
+BY_PASSWORD = basic(*ADMIN)
 
 
 def test_a_login_counts_on_both_workers(served: Served, provider: Provider, person: Person) -> None:
@@ -260,6 +269,50 @@ def test_whoever_is_remembered_is_not_called_unknown_on_a_route_of_the_event_loo
         assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
 
 
+def test_a_password_that_cannot_be_checked_is_503_and_holds_nobody_else(served: Served) -> None:
+    server = served.server
+    # Each another one: MLflow remembers those that were right.
+    passwords = (basic(ADMIN[0], f"wrong-{number}") for number in itertools.count())
+    for worker in range(2):
+        with server.only_worker(worker):
+            assert server.call("GET", SEARCH, headers=next(passwords)).status_code == 401
+            if server.modern:
+                assert server.call("GET", ARTIFACT, headers=next(passwords)).status_code == 401
+    if server.modern:
+        with served.database.frozen():
+            for _ in range(6):
+                began = time.monotonic()
+                answer = server.call("GET", ARTIFACT, headers=next(passwords))
+                assert time.monotonic() - began < 0.5
+                assert answer.status_code == 503, answer.text
+    # MLflow writes them itself, wherever it asks.
+    server.excused |= {
+        "sqlalchemy.exc.OperationalError: (",
+        "sqlalchemy.exc.InvalidatePoolError: ",
+        "psycopg2.OperationalError: ",
+        "pymysql.err.OperationalError: ",
+        "FileNotFoundError: ",
+    }
+    with served.database.stopped():
+        for path in (SEARCH, ARTIFACT) if server.modern else (SEARCH,):
+            for _ in range(4):
+                answer = server.call("GET", path, headers=next(passwords))
+                told = (answer.status_code, answer.json()["code"], answer.headers["Retry-After"])
+                assert told == (503, "database_unavailable", "1"), answer.text
+    assert server.call("GET", SEARCH, headers=next(passwords)).status_code == 401
+    assert server.admin("GET", SEARCH)["experiments"]
+    assert "a fault in mlflow-oidc" not in server.log_text()
+
+
+def test_a_user_name_that_no_database_can_hold_is_unknown_and_no_fault(served: Served) -> None:
+    server = served.server
+    for path in (SEARCH, ARTIFACT) if server.modern else (SEARCH,):
+        for name in ("a\0b", "\0", "admin\0"):
+            answer = server.call("GET", path, headers=basic(name, ADMIN[1]))
+            assert answer.status_code == 401, answer.text
+            assert answer.headers["WWW-Authenticate"].startswith("Basic")
+
+
 LATE = 1.5
 
 
@@ -293,6 +346,14 @@ def test_a_new_user_is_let_in_when_the_replica_that_mlflow_reads_has_them(
         assert browser.signed_in()["username"] == f"{carol}@example.org"
         browser.logout()
         assert browser.session() is None
+        # MLflow asks the replica who somebody is: without it nobody can be told, which is not "unknown".
+        token = bearer(provider, person("dora"))
+        assert server.call("GET", SEARCH, headers=token).status_code == 200
+        assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
+        replica.stop()
+        for headers in (token, BY_PASSWORD):
+            answer = server.call("GET", ARTIFACT, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable"), answer.text
     finally:
         replica.remove()
 
@@ -314,3 +375,29 @@ def test_a_worker_whose_first_request_meets_no_database_says_503_and_heals(
             assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable"), answer.text
             assert answer.headers["Retry-After"] == "1"
     assert server.call("GET", SEARCH, headers=token).status_code == 200
+
+
+def test_a_worker_whose_first_request_meets_a_database_that_hangs_holds_its_event_loop_once(
+    make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
+) -> None:
+    server = make_server(
+        "3.17.2",
+        provider.issuer,
+        settings=settings_for(provider.issuer),
+        database_uri=databases.prepared("postgresql", "3.17.2", tmp_path),
+        secrets=(databases.PASSWORD,),
+    )
+    token = bearer(provider, person("alice"))
+    with databases.running("postgresql").frozen():
+        took = []
+        for _ in range(5):
+            began = time.monotonic()
+            answer = server.call("POST", "/v1/traces", headers=token)
+            took.append(time.monotonic() - began)
+            assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable"), answer.text
+            assert answer.headers["Retry-After"] == "1"
+            assert server.call("GET", "/health").status_code == 200
+        # A second for the first one, whose engine may yet be made; the driver would wait for ever.
+        assert took[0] < 2, took
+        assert max(took[1:]) < 0.5, took
+    assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404

@@ -91,6 +91,7 @@ def test_people_groups_and_grants_come_along(
                     "models": {"iris": "READ"},
                     "patterns": {"^team-.*": "READ"},
                 },
+                "*": {"experiments": {"0": "READ"}},
                 "evil\n    experiment * MANAGE": {"experiments": {"0": "READ"}},
             },
             "people": {
@@ -114,6 +115,7 @@ def test_people_groups_and_grants_come_along(
     head, *lines = roles.splitlines()
     assert head == "[oidc:roles]"
     assert lines == [
+        "# left out, by hand: the group '*' and its 1 grants",
         r"# left out, by hand: the group 'evil\n    experiment * MANAGE' and its 1 grants",
         f"default/{team} =",
         f"    group {team}",

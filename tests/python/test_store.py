@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlflow_oidc._native import Store
+from mlflow_oidc.asking import Database
+from mlflow_oidc.store import Store as PythonStore
 from mlflow_oidc.tables import NAME_LIMIT
 from support.stores import NAMES, Opener, at_once, identity, session
 
@@ -355,3 +358,25 @@ def test_rows_that_come_and_go_leave_no_error(opener: Opener) -> None:
             store.remove_ended("i", f"s{step}", None)
 
     assert opener.together(8, busy) == [None] * 8
+
+
+class CutOff(Database):
+    """Loses every connection after the work was committed: then it is done once more."""
+
+    def run(self, work: Callable[[Any], Any]) -> Any:
+        super().run(work)
+        return super().run(work)
+
+
+def test_what_was_done_by_a_connection_that_is_lost_then_is_told(opener: Opener) -> None:
+    if opener.name == "rusqlite":
+        pytest.skip("no connection to lose")
+    store = opener.ready()
+    store.bind(identity("i", "alice", "alice"))
+    kept = session(1, 100, 200)
+    store.add_session(kept)
+    cut_off = PythonStore(CutOff(opener.database().engine))
+    assert cut_off.begin_recheck(kept[0], 110, 120)
+    assert not cut_off.begin_recheck(kept[0], 111, 121), "somebody asks"
+    assert cut_off.remove_session(kept[0]) == kept
+    assert cut_off.remove_session(kept[0]) is None

@@ -110,7 +110,7 @@ def test_a_name_that_the_column_would_change_is_not_written(table: Table) -> Non
 
 def test_a_new_user_is_waited_for_until_the_replica_has_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     primary, replica = Table("postgresql"), Table("postgresql")
-    users = Users(primary.engine, Database(primary.engine), replica.engine)
+    users = Users(primary.engine, Database(primary.engine), Database(replica.engine))
     users.create("alice", HASH, False, 0)
     monkeypatch.setattr("mlflow_oidc.users._REPLICA_PATIENCE", 0.2)
     with pytest.raises(TimeoutError):

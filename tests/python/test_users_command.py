@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -9,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -348,6 +350,9 @@ def test_linking_refuses_what_a_login_would(
         ((name, "--subject", bob, "--administrator"), "is no administrator"),
     ):
         assert told in users.said("link", *words, status=1), words
+    # Everybody may come in, and no group makes administrators: nobody could prove to be one.
+    no_groups = users.said("link", boss, "--subject", bob, "--administrator", status=1, OIDC_USER_GROUP="")
+    assert "there is no admin group in the settings (OIDC_ADMIN_GROUP)" in no_groups
     assert "1 to 255 characters" in users.said("link", name, "--subject", "s" * 256, status=2)
     assert "1 to 255 characters" in users.said("link", name, "--subject", "ü" * 128, status=2)
     assert "1 to 255 characters" in users.said("link", name, "--subject", "", status=2)
@@ -377,10 +382,12 @@ def test_a_linked_administrator_stays_one_and_lets_in_administrators_only(
     boss = local(server, f"boss-{uuid.uuid4().hex}", is_admin=True)
     said = users.said("link", boss, "--subject", ada, "--administrator")
     assert "as a member of MLFLOW_admin only" in said
+    told = users.said("show", boss)
+    assert "no token has told of an admin group: a login is refused (account_protected)" in told
     refused = server.call("GET", EXPERIMENTS, token=provider.bearer(ada))
     wire.refusal(refused, 403, "account_protected")
     assert server.is_admin(boss) is True
-    assert "no token has told any groups" in users.said("show", boss)
+    assert "not in an admin group: a login is refused (account_protected)" in users.said("show", boss)
     token = provider.bearer(ada, groups=["MLFLOW_admin"])
     answer = server.call("GET", f"/api/2.0/mlflow/users/get?username={boss}", token=token)
     assert answer.json()["user"]["is_admin"] is True
@@ -626,6 +633,11 @@ def test_every_other_word_after_unlink(
     wire.refusal(server.call("GET", EXPERIMENTS, token=token), 403, "username_taken")
 
     signed_in(server, provider, ada)
+    assert "flag" not in users.said("unlink", name_of(ada), status=2)
+    promoted = {"username": name_of(ada), "is_admin": True}
+    server.admin("PATCH", "/api/2.0/mlflow/users/update-admin", json=promoted)
+    told = users.said("unlink", name_of(ada), status=2)
+    assert "The administrator's flag, which it has now, stays only if that one is in the admin group." in told
     change = {"username": name_of(ada), "password": PASSWORD}
     server.admin("PATCH", "/api/2.0/mlflow/users/update-password", json=change)
     assert not works(server, name_of(ada)), "a password beside a living identity opens nothing"
@@ -640,3 +652,22 @@ def test_every_other_word_after_unlink(
     assert "Roles that groups gave and that are taken away: 1." in said
     assert [role["name"] for role in users.person(name_of(ada))["roles"]] == [f"of-{ada}"]
     assert works(server, name_of(ada))
+
+
+def test_a_file_that_the_command_makes_is_the_servers(
+    server: MlflowServer, users: Command, tmp_path: Any
+) -> None:
+    """`sudo mlflow-oidc users link` before the first start: a file of root's would stop the server."""
+    database = tmp_path / "basic_auth.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE users (id INTEGER, username, password_hash, is_admin)")
+        connection.execute("INSERT INTO users VALUES (1, 'carol', 'scrypt:', 0)")
+        connection.commit()
+    database.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(database, 1234, 2345)
+    file = tmp_path / "basic_auth.ini"
+    file.write_text(f"[mlflow]\ndatabase_uri = sqlite:///{database}\n")
+    users.said("link", "carol", "--subject", "1", MLFLOW_AUTH_CONFIG_PATH=str(file))
+    theirs, ours = database.stat(), Path(f"{database}-oidc").stat()
+    assert (ours.st_mode, ours.st_uid, ours.st_gid) == (theirs.st_mode, theirs.st_uid, theirs.st_gid)

@@ -144,6 +144,9 @@ def test_the_command_alone_on_mariadb(tmp_path: Path) -> None:
         )
         assert users.nothing("list")
         assert users.person("Carol")["account"] == "local"
+        # MLflow gives it to the driver, which reads it even for a socket.
+        absent = str(tmp_path / "absent.pem")
+        assert "No such file" in users.said("list", status=1, MLFLOW_MYSQL_SSL_CA=absent)
         assert "no MLflow user 'carol'" in users.said("link", "carol", "--subject", "1", status=1)
         alike = users.said("link", "carol", "--subject", "1", "--make", status=1)
         assert "one whose name the database takes for it" in alike
