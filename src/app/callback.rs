@@ -116,6 +116,7 @@ fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Resul
         &begun.metadata,
         verified.claims(),
         tokens.access_token.as_ref(),
+        sources::Need::Login,
     )?;
     let told = |error| gathered.told(error);
     let statement = app.identify(&gathered.claims).map_err(told).map_err(blame_provider)?;

@@ -5,6 +5,7 @@
 //! changed accounts at the provider would be asked twice.
 
 use super::browser::{self, Session};
+use super::trouble::{self, Way};
 use super::wire::{Decision, Reply, Request};
 use super::{App, exchange, provider, recheck};
 use crate::config::Site;
@@ -58,7 +59,7 @@ pub fn answers(app: &App, on_event_loop: bool) -> Result<bool> {
         return Err(Error::new(Code::ProviderPending, "a word of the provider", "nothing yet"));
     }
     let _one = app.rechecks.looking.lock().unwrap_or_else(PoisonError::into_inner);
-    if recheck::is_away(app) {
+    if trouble::is_away(app, Way::Look) {
         return Ok(false);
     }
     if app.provider.answered_within(LATELY, app.now()) {
@@ -67,7 +68,7 @@ pub fn answers(app: &App, on_event_loop: bool) -> Result<bool> {
     match look(app) {
         Ok(()) => Ok(true),
         Err(error) => {
-            recheck::note_away(app, &error);
+            trouble::note_away(app, Way::Look, &error);
             Ok(false)
         }
     }

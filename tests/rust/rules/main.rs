@@ -34,5 +34,6 @@ mod silent;
 mod sources;
 mod standing;
 mod support;
+mod turned_away;
 mod userinfo;
 mod waiting;

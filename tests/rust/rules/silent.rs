@@ -289,7 +289,7 @@ fn sessions_of_an_older_version_are_due_and_nobody_is_thrown_out() {
     let before = World::new();
     let mut browser = signed_in(&before, 0);
     let old = SessionRow { checked_at: 0, ..before.store.sessions().remove(0) };
-    assert!(before.store.renew_session(&old).unwrap());
+    assert!(before.store.renew_session(&old, 0, 0).unwrap());
     let world = before.beside(&[]);
     world.clock.forward(5 * FULL);
     assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE);
