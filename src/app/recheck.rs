@@ -29,6 +29,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOOKS: usize = 60;
 /// How many sessions may wait for the clerk; those in use come again by themselves.
 const ERRANDS: usize = 1_000;
+/// The least time between two trips of a browser, in seconds, from the end of one: a shorter one than a page takes to come would
+/// be a circle.
+const TRIP_PAUSE: i64 = 5;
 /// How long the clerk sleeps when nothing wakes it.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -60,7 +63,8 @@ pub fn moments(app: &App, row: &SessionRow) -> (i64, i64) {
     if period == 0 {
         return (i64::MAX, i64::MAX);
     }
-    let half = period / 2;
+    let least = if row.sealed_refresh_token.is_some() { 0 } else { TRIP_PAUSE };
+    let (half, period) = ((period / 2).max(least), period.max(least));
     let vouched_at = match row.checked_at {
         // Made by a version that did not ask: due at once, and nobody is thrown out by an update.
         0 => began(app).saturating_sub(half),
