@@ -176,12 +176,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `StoreFault`.
     fn begin_recheck(&self, id_hash: &[u8; 32], now: i64, until: i64) -> Result<bool, StoreFault>;
-    /// Writes what asking brought (`provider_sid`, `checked_at` and both tokens) and gives the right to ask back; `false` when
-    /// the session has been removed meanwhile: it stays removed.
+    /// Writes what asking brought (`provider_sid`, `checked_at` and both tokens), for whoever has the right to ask until `held` (0:
+    /// nobody has it), and keeps that right until `until` (0: gives it back). `false`, and nothing is written, when somebody else has
+    /// the right meanwhile, whose answer is newer, or the session has been removed: it stays removed.
     ///
     /// # Errors
     /// `StoreFault`.
-    fn renew_session(&self, row: &SessionRow) -> Result<bool, StoreFault>;
+    fn renew_session(&self, row: &SessionRow, held: i64, until: i64) -> Result<bool, StoreFault>;
     /// Removes a session and returns what it was.
     ///
     /// # Errors

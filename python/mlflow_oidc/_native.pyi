@@ -103,7 +103,7 @@ class Store:
         """A session and whose it is."""
     def begin_recheck(self, id_hash: bytes, now: int, until: int) -> bool:
         """Takes the right to ask the provider about a session."""
-    def renew_session(self, row: store.Session) -> bool:
+    def renew_session(self, row: store.Session, held: int, until: int) -> bool:
         """Writes what asking brought, and gives the right back."""
     def remove_session(self, id_hash: bytes) -> store.Session | None:
         """Removes a session and returns what it was."""

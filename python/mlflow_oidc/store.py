@@ -167,17 +167,20 @@ class Store:
 
         return self._database.run(take)
 
-    def renew_session(self, row: Session) -> bool:
-        """Writes what asking brought and gives the right back; ``False`` when the session is gone."""
+    def renew_session(self, row: Session, held: int, until: int) -> bool:
+        """Writes what asking brought, for whoever has the right to ask until ``held``, and keeps that until
+        ``until`` (seconds since 1970; 0 is nobody); ``False`` when somebody else has it, or the session is
+        gone."""
         _fitting(row[3] or "")
         values = {
             "provider_sid": row[3],
             "checked_at": row[6],
             "sealed_id_token": row[7],
             "sealed_refresh_token": row[8],
-            "recheck_until": 0,
+            "recheck_until": until,
         }
-        return self._changed(update(sessions).where(_S.id_hash == row[0]).values(values)) == 1
+        mine = and_(_S.id_hash == row[0], _S.recheck_until == held)
+        return self._changed(update(sessions).where(mine).values(values)) == 1
 
     def remove_session(self, id_hash: bytes) -> Session | None:
         """Removes a session and returns what it was; of many who do so at once, one gets it."""

@@ -11,7 +11,7 @@ use crate::identity::{Identity, Statement};
 use crate::jose::{Compact, Object, Verified};
 use crate::oidc::callback::CallbackQuery;
 use crate::oidc::{Metadata, claims, id_token, token};
-use crate::ports::{Level, SessionRow};
+use crate::ports::{Level, Patience, SessionRow};
 use crate::secret::Secret;
 use crate::session::{Attempt, SessionId};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
         Err(error) => return Ok(app.refuse(request, &error, Some(app.set_cookie(&site, &cookie)?))),
     };
     // From here on the login is used up, whatever comes of it; a session that is there stays until a new one is made.
-    match finish(app, &site, &begun, &attempt) {
+    match finish(app, &site, &begun, &attempt, cookie.session.as_ref()) {
         Ok((session, admitted)) => {
             let previous = cookie.session.replace(session);
             tell(app, &attempt, &admitted, browser::end(app, previous).as_ref());
@@ -101,7 +101,13 @@ fn begin<'a>(
     Ok(Some(Begun { exchange: exchange::begin(app, &attempt.state)?, metadata, code }))
 }
 
-fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Result<(SessionId, Admitted)> {
+fn finish(
+    app: &App,
+    site: &Site,
+    begun: &Begun<'_>,
+    attempt: &Attempt,
+    previous: Option<&SessionId>,
+) -> Result<(SessionId, Admitted)> {
     let code_exchange = token::CodeExchange {
         code: &begun.code,
         redirect_uri: &site.redirect_uri,
@@ -116,12 +122,17 @@ fn finish(app: &App, site: &Site, begun: &Begun<'_>, attempt: &Attempt) -> Resul
         &begun.metadata,
         verified.claims(),
         tokens.access_token.as_ref(),
+        sources::Need::Login,
     )?;
     let told = |error| gathered.told(error);
     let statement = app.identify(&gathered.claims).map_err(told).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
     let admitted = settle(app, &gathered.claims, statement).map_err(told)?;
-    let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens)?;
+    let until = match previous.filter(|_| attempt.silent) {
+        Some(id) => end_of(app, id, &admitted)?,
+        None => None,
+    };
+    let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens, until)?;
     Ok((session, admitted))
 }
 
@@ -174,11 +185,20 @@ pub fn usual<'a>(app: &'a App, access_token: Option<&'a Secret>) -> id_token::Us
     }
 }
 
+/// When the session ends that a silent trip renews: a trip makes it no longer than it was. Somebody else's is of no matter.
+fn end_of(app: &App, id: &SessionId, admitted: &Admitted) -> Result<Option<i64>> {
+    let known = app.world.store.session(&id.hash(), Patience::Wait)?;
+    let (issuer, subject) = (&admitted.identity.issuer, &admitted.identity.subject);
+    let row = known.map(|(row, _)| row).filter(|row| &row.issuer == issuer && &row.subject == subject);
+    Ok(row.map(|row| row.expires_at).filter(|end| *end > app.now()))
+}
+
 fn begin_session(
     app: &App,
     admitted: &Admitted,
     provider_sid: Option<String>,
     tokens: &token::Tokens,
+    until: Option<i64>,
 ) -> Result<SessionId> {
     // A new id at every login: one that somebody planted before it (session fixation) is worth nothing after it.
     let id = SessionId::new(app.random()?);
@@ -193,7 +213,7 @@ fn begin_session(
         subject: admitted.identity.subject.clone(),
         provider_sid,
         created_at: now,
-        expires_at: now.saturating_add(app.config.session_lifetime),
+        expires_at: until.unwrap_or_else(|| now.saturating_add(app.config.session_lifetime)),
         checked_at: now,
         sealed_id_token: Some(app.sealer.seal(
             ID_TOKEN_PURPOSE,

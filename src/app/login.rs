@@ -1,5 +1,6 @@
 //! The beginning of a login: the sign-in page, and the way to the provider.
 
+use super::silent::{self, Standing};
 use super::wire::{Decision, Reply, Request};
 use super::{App, pages, provider, return_to};
 use crate::error::{Error, Result};
@@ -28,7 +29,17 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
             .map(|(_, value)| value)
     };
     let next = return_to::guard(parameter("next").as_deref().unwrap_or_default(), &site);
-    let silent = parameter("silent").is_some();
+    let silent = match parameter("silent") {
+        // Anybody can have a browser come here with that word. Where the provider would have to ask, the session would be over.
+        Some(_) => match silent::standing(app, request)? {
+            Standing::Due => true,
+            Standing::GoesOn => {
+                return Ok(Decision::Reply(Reply::redirect(302, format!("{}{next}", site.origin))));
+            }
+            Standing::None => false,
+        },
+        None => false,
+    };
     if parameter("go").is_none() {
         return Ok(Decision::Reply(pages::sign_in(200, &site, &next, silent)));
     }

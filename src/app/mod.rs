@@ -23,6 +23,7 @@ mod routes;
 mod silent;
 mod sites;
 mod sources;
+mod trouble;
 mod unknown_keys;
 mod users;
 pub mod weight;

@@ -4,11 +4,12 @@
 //! old word, and a request asks by itself. One asks for one session: a refresh token is good once (RFC 9700 section 4.14.2).
 //!
 //! While the provider cannot be asked sessions go on, and no request waits for it: after the first one that was not answered the
-//! clerk alone tries again, with growing pauses.
+//! clerk alone tries again, with growing pauses (`app::trouble`).
 
 use super::browser::{self, Session};
 use super::provider::{self, Place};
 use super::refresh::{self, Outcome};
+use super::trouble::{self, Troubles, Way};
 use super::wire::Request;
 use super::{App, silent};
 use crate::error::{Code, Error, Result};
@@ -28,17 +29,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOOKS: usize = 60;
 /// How many sessions may wait for the clerk; those in use come again by themselves.
 const ERRANDS: usize = 1_000;
-/// The longest pause between two tries while the provider cannot be asked, in seconds.
-const BACKOFF_LIMIT: i64 = 60;
-/// Seconds between two lines of the log about that.
-const LINE_PAUSE: i64 = 60;
+/// The least time between two trips of a browser, in seconds, from the end of one: a shorter one than a page takes to come would
+/// be a circle.
+const TRIP_PAUSE: i64 = 5;
 /// How long the clerk sleeps when nothing wakes it.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// What a process knows of asking again. Times in seconds since 1970.
 #[derive(Default)]
 pub struct Rechecks {
-    trouble: Mutex<Trouble>,
+    pub troubles: Troubles,
     errands: Mutex<VecDeque<[u8; 32]>>,
     /// Somebody wants to know whether the provider answers.
     look_wanted: AtomicBool,
@@ -53,14 +53,6 @@ pub struct Rechecks {
     told: AtomicBool,
 }
 
-#[derive(Default)]
-struct Trouble {
-    /// Since it was last asked with success.
-    failures: u32,
-    next_try: i64,
-    next_line: i64,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -71,7 +63,8 @@ pub fn moments(app: &App, row: &SessionRow) -> (i64, i64) {
     if period == 0 {
         return (i64::MAX, i64::MAX);
     }
-    let half = period / 2;
+    let least = if row.sealed_refresh_token.is_some() { 0 } else { TRIP_PAUSE };
+    let (half, period) = ((period / 2).max(least), period.max(least));
     let vouched_at = match row.checked_at {
         // Made by a version that did not ask: due at once, and nobody is thrown out by an update.
         0 => began(app).saturating_sub(half),
@@ -98,21 +91,32 @@ pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<A
     if now < session.due_soon {
         return Ok(session);
     }
-    let (is_away, is_over) = (is_away(app), now >= session.due_now);
+    let way = if session.can_be_refreshed() { Way::Token } else { Way::Look };
+    let (is_away, is_over) = (trouble::is_away(app, way), now >= session.due_now);
+    let own = if way == Way::Token { trouble::own(app, &session.row.id_hash) } else { None };
     // What is remembered of it may be a few seconds old; the clerk looks at the row before it asks.
-    if session.can_be_refreshed() && (is_away || !is_over || request.on_event_loop) {
+    if way == Way::Token
+        && (is_away || !is_over || request.on_event_loop || own.is_some())
+        && (is_away || own.is_none_or(|own| now >= own.next_try.min(own.until)))
+    {
         send_errand(app, session.row.id_hash);
     }
     if is_away {
         return Ok(session);
     }
     if is_over {
-        return ask_first(app, request, session);
+        return if goes_on(app, &session) { Ok(session) } else { ask_first(app, request, session) };
     }
     if session.can_be_refreshed() || !silent::may_go(app, request, &session)? {
         return Ok(session);
     }
     Err(silent::wanted())
+}
+
+/// Whether trouble of its own lets a session go on.
+fn goes_on(app: &App, session: &Session) -> bool {
+    let own = if session.can_be_refreshed() { trouble::own(app, &session.row.id_hash) } else { None };
+    own.is_some_and(|own| app.now() < own.until)
 }
 
 /// The full time is over.
@@ -126,7 +130,7 @@ fn ask_first(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<
     for _ in 0..LOOKS {
         // Another thread or worker may have brought an answer, or have heard that there is none.
         let session = browser::read_again(app, &hash)?;
-        if app.now() < session.due_now || is_away(app) {
+        if app.now() < session.due_now || trouble::is_away(app, Way::Token) || goes_on(app, &session) {
             return Ok(session);
         }
         if !session.can_be_refreshed() {
@@ -135,7 +139,9 @@ fn ask_first(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<
         if let Some(outcome) = try_to_ask(app, &session)? {
             return match outcome {
                 Outcome::Renewed => browser::read_again(app, &hash),
-                Outcome::Away(_) => Ok(session),
+                Outcome::Away(_) | Outcome::TurnedAway(_) => Ok(session),
+                // Its answer is in the row, or will be.
+                Outcome::Overtaken => continue,
                 // It has answered, so it can be gone to.
                 Outcome::Faulty(_) => Err(silent::wanted()),
                 Outcome::Ended(error) => Err(error),
@@ -161,51 +167,36 @@ fn pending() -> Error {
 
 /// Asks the provider about a session, unless somebody else does so now.
 fn try_to_ask(app: &App, session: &Session) -> Result<Option<Outcome>> {
-    let now = app.now();
-    // The token, then what it does not say. It ends by itself where the process does.
-    let lease = app.config.http_timeout.saturating_mul(2).saturating_add(10);
-    if !app.world.store.begin_recheck(&session.row.id_hash, now, now.saturating_add_unsigned(lease))? {
+    let (now, hash) = (app.now(), &session.row.id_hash);
+    let held = now.saturating_add_unsigned(lease(app));
+    if !app.world.store.begin_recheck(hash, now, held)? {
         return Ok(None);
     }
-    let outcome = refresh::ask(app, &session.row, &session.identity);
+    // In trouble that is everybody's nobody is out for it.
+    let is_last =
+        !trouble::is_away(app, Way::Token) && trouble::own(app, hash).is_some_and(|own| now >= own.until);
+    let outcome = refresh::ask(app, &session.row, &session.identity, held, is_last);
     match &outcome {
-        Ok(Outcome::Away(error)) => note_away(app, error),
-        Ok(_) => note_answer(app),
-        Err(_) => {}
+        Ok(Outcome::Away(error)) => trouble::note_away(app, Way::Token, error),
+        Ok(Outcome::TurnedAway(error)) => trouble::note_own(app, hash, error),
+        Ok(Outcome::Renewed | Outcome::Faulty(_) | Outcome::Ended(_)) => {
+            trouble::end_own(app, hash);
+            trouble::note_answer(app, Way::Token);
+        }
+        Ok(Outcome::Overtaken) | Err(_) => {}
+    }
+    if trouble::is_away(app, Way::Token) {
+        // So that the clerk has somebody to try with; one after the other, so that it is not always the same one.
+        send_errand(app, *hash);
     }
     app.rechecks.done.1.notify_all();
     outcome.map(Some)
 }
 
-/// Whether the provider was asked lately and could not be.
-pub fn is_away(app: &App) -> bool {
-    lock(&app.rechecks.trouble).failures > 0
-}
-
-/// Notes that the provider cannot be asked now.
-pub fn note_away(app: &App, error: &Error) {
-    let now = app.now();
-    let mut trouble = lock(&app.rechecks.trouble);
-    trouble.failures = trouble.failures.saturating_add(1);
-    trouble.next_try = now.saturating_add((4_i64 << trouble.failures.min(10)).min(BACKOFF_LIMIT));
-    let tells = now >= trouble.next_line;
-    if tells {
-        trouble.next_line = now.saturating_add(LINE_PAUSE);
-    }
-    drop(trouble);
-    let level = if tells { Level::Warning } else { Level::Debug };
-    app.log(
-        level,
-        &format!("the provider cannot be asked about sessions, which go on until it can: {error}"),
-    );
-    app.world.clerk.wake();
-}
-
-fn note_answer(app: &App) {
-    let before = std::mem::take(&mut lock(&app.rechecks.trouble).failures);
-    if before > 0 {
-        app.log(Level::Info, "the provider can be asked about sessions again");
-    }
+/// For how long one may ask, in seconds: the token, the keys, Microsoft Graph and the user information, each as long as one answer
+/// may take, and the database. It ends by itself where the process does.
+fn lease(app: &App) -> u64 {
+    app.config.http_timeout.saturating_mul(4).saturating_add(60)
 }
 
 /// Leaves a session to the clerk.
@@ -224,36 +215,47 @@ pub fn want_look(app: &App) {
     app.world.clerk.wake();
 }
 
-/// One round of the clerk. It blocks.
+/// One piece of the clerk's work, and when the next one is due: at once where sessions are waiting. It blocks.
 pub fn attend(app: &App) -> Duration {
-    loop {
-        let now = app.now();
-        let (away, next_try) = {
-            let trouble = lock(&app.rechecks.trouble);
-            (trouble.failures > 0, trouble.next_try)
-        };
-        if away && now < next_try {
-            // Those in use come again.
-            lock(&app.rechecks.errands).clear();
-            return provider::until(next_try, now);
-        }
-        let errand = lock(&app.rechecks.errands).pop_front();
-        match errand {
-            Some(hash) => ask_ahead(app, &hash),
-            None if app.rechecks.look_wanted.swap(false, Ordering::AcqRel) || away => match silent::look(app)
-            {
-                Ok(()) => note_answer(app),
-                Err(error) => note_away(app, &error),
-            },
-            None => return IDLE,
+    let now = app.now();
+    let mut sleep = IDLE;
+    match trouble::next_try(app, Way::Token) {
+        Some(next_try) if now < next_try => sleep = provider::until(next_try, now),
+        _ => {
+            let errand = lock(&app.rechecks.errands).pop_front();
+            if let Some(hash) = errand {
+                ask_ahead(app, &hash);
+                // One at a time: each may take as long as the provider, and the event loop waits for the same thread.
+                return Duration::ZERO;
+            }
+            // Nobody is left to try with: the next one asks.
+            trouble::forget(app, Way::Token);
         }
     }
+    let is_wanted = || app.rechecks.look_wanted.swap(false, Ordering::AcqRel);
+    match trouble::next_try(app, Way::Look) {
+        Some(next_try) if now < next_try => return sleep.min(provider::until(next_try, now)),
+        None if !is_wanted() => return sleep,
+        _ => {}
+    }
+    match silent::look(app) {
+        Ok(()) => trouble::note_answer(app, Way::Look),
+        Err(error) => trouble::note_away(app, Way::Look, &error),
+    }
+    Duration::ZERO
 }
 
 fn ask_ahead(app: &App, hash: &[u8; 32]) {
     let asked = browser::read_again(app, hash).and_then(|session| {
         let is_due = app.now() >= session.due_soon && session.can_be_refreshed();
-        if is_due { try_to_ask(app, &session) } else { Ok(None) }
+        if !is_due {
+            return Ok(());
+        }
+        if try_to_ask(app, &session)?.is_none() && trouble::is_away(app, Way::Token) {
+            trouble::put_off(app, Way::Token);
+            send_errand(app, *hash);
+        }
+        Ok(())
     });
     if let Err(error) = asked {
         // Whoever has the session meets it too.

@@ -3,23 +3,31 @@
 use super::callback::{self, ID_TOKEN_PURPOSE};
 use super::exchange::{self, Exchange};
 use super::provider::{self, Asker};
-use super::{App, refusals, sources};
+use super::sources::{self, Need};
+use super::{App, refusals};
 use crate::error::{Code, Error, Party, Result, quote};
 use crate::jose::{Compact, Object};
 use crate::oidc::{claims, refresh};
-use crate::ports::{IdentityRow, Level, SessionRow};
+use crate::ports::{IdentityRow, Level, Patience, SessionRow};
 use crate::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
+
+/// For how long nobody asks about a session after a failure of our own, in seconds.
+const OURS_PAUSE: i64 = 5;
 
 /// What came of it.
 #[derive(Debug)]
 pub enum Outcome {
     /// The provider vouches for the person; what it says of their groups is noted.
     Renewed,
-    /// It could not be asked: no answer, 429 or 5xx. The session goes on, and is asked about again.
+    /// It could not be asked: nobody answered. The session goes on, and is asked about again; so is everybody else's.
     Away(Error),
+    /// It did not speak about this one: 429, 5xx, an answer that was cut off. Others may have more luck.
+    TurnedAway(Error),
+    /// Somebody else has asked meanwhile, and theirs is the newer answer.
+    Overtaken,
     /// It answered, and nothing can be done with that. The refresh token may be spent, so it is not sent again: the browser has to go
     /// to the provider, at the end of the full time at the latest.
     Faulty(Error),
@@ -40,48 +48,52 @@ pub fn seal(app: &App, id_hash: &[u8; 32], token: &Secret) -> Result<String> {
     app.sealer.seal(&purpose(id_hash), token.expose().as_bytes(), app.random()?)
 }
 
-/// Asks, and writes what became of the session. Whoever calls it has the right to ask (`Store::begin_recheck`), which is given back.
+/// Asks, and writes what became of the session. Whoever calls it has the right to ask (`Store::begin_recheck`) until `held`, which is
+/// given back. With `is_last` the session has been turned away for too long: once more counts as an answer that cannot be used.
 /// It blocks.
 ///
 /// # Errors
 /// `database_unavailable`, `internal`: nothing is known then.
-pub fn ask(app: &App, row: &SessionRow, identity: &IdentityRow) -> Result<Outcome> {
+pub fn ask(app: &App, row: &SessionRow, identity: &IdentityRow, held: i64, is_last: bool) -> Result<Outcome> {
     let asked_at = app.now();
+    let store = &app.world.store;
     let mut renewed = row.clone();
-    let outcome = match converse(app, row, identity, asked_at, &mut renewed) {
+    let outcome = match converse(app, row, identity, asked_at, held, &mut renewed) {
         Ok(()) => {
             renewed.checked_at = asked_at;
             Outcome::Renewed
         }
         Err(Stop::Ours(error)) => {
-            // Nothing was learned, but the right to ask is given back, and a new token kept. Where that fails too, the right ends
-            // by itself.
-            let _ = app.world.store.renew_session(&renewed);
+            // Nothing was learned; a new token is kept, and the right to ask for a moment where the provider was: each request would
+            // send it there again. Where that fails too, the right ends by itself.
+            let pause = if error.code == Code::ProviderBusy { 0 } else { OURS_PAUSE };
+            let until = if pause > 0 { app.now().saturating_add(pause) } else { 0 };
+            let _ = store.renew_session(&renewed, held, until);
             return Err(error);
         }
+        Err(Stop::With(Outcome::TurnedAway(error))) if is_last => Outcome::Faulty(error),
         Err(Stop::With(outcome)) => outcome,
     };
-    let store = &app.world.store;
+    if let Outcome::Faulty(_) = &outcome {
+        renewed.sealed_refresh_token = None;
+    }
+    let is_mine = store.renew_session(&renewed, held, 0)?;
     let outcome = match outcome {
+        // Signed out meanwhile, here or by the provider: it stays ended, whatever the answer was.
+        _ if !is_mine && store.session(&row.id_hash, Patience::Wait)?.is_some() => Outcome::Overtaken,
         Outcome::Ended(error) => {
             store.remove_session(&row.id_hash)?;
             app.log(Level::Info, &format!("a session of {} has ended: {error}", quote(&identity.username)));
             Outcome::Ended(error)
         }
-        other => {
-            if let Outcome::Faulty(error) = &other {
-                renewed.sealed_refresh_token = None;
-                refusals::write_line(app, Level::Warning, error.code, || {
-                    format!("a session of {} could not be refreshed: {error}", quote(&identity.username))
-                });
-            }
-            // Signed out meanwhile, here or by the provider: it stays ended, whatever the answer was.
-            if store.renew_session(&renewed)? {
-                other
-            } else {
-                Outcome::Ended(ended("one that has ended meanwhile"))
-            }
+        _ if !is_mine => Outcome::Ended(ended("one that has ended meanwhile")),
+        Outcome::Faulty(error) => {
+            refusals::write_line(app, Level::Warning, error.code, || {
+                format!("a session of {} could not be refreshed: {error}", quote(&identity.username))
+            });
+            Outcome::Faulty(error)
         }
+        other => other,
     };
     app.sessions.forget(&row.id_hash);
     Ok(outcome)
@@ -101,16 +113,18 @@ fn faulty(error: Error) -> Stop {
     Stop::With(Outcome::Faulty(error))
 }
 
-/// An error on the way to the provider, or of what came from there.
+/// An error of what is asked once there is a token. What is in trouble there may be the matter of this one person.
 fn judged(exchange: &Exchange<'_>, error: Error) -> Stop {
     match error.party {
         Party::Database | Party::Us => Stop::Ours(error),
         // Keys that are not there yet, or a place that is in trouble: the next answer may be a good one.
-        _ if exchange.turned_away() || error.code == Code::ProviderPending => {
-            Stop::With(Outcome::Away(error))
-        }
+        _ if exchange.turned_away() || error.code == Code::ProviderPending => turned_away(error),
         _ => faulty(error),
     }
+}
+
+fn turned_away(error: Error) -> Stop {
+    Stop::With(Outcome::TurnedAway(error))
 }
 
 fn converse(
@@ -118,6 +132,7 @@ fn converse(
     row: &SessionRow,
     identity: &IdentityRow,
     asked_at: i64,
+    held: i64,
     renewed: &mut SessionRow,
 ) -> std::result::Result<(), Stop> {
     // All places taken is our own matter, and says nothing of the provider.
@@ -130,15 +145,20 @@ fn converse(
     let exchange = exchange::enter(app).map_err(away)?;
     let request = refresh::request(&metadata, app.client(), &token).map_err(faulty)?;
     // Also a connection that was reset: a proxy that starts anew must not cost everybody their token.
-    let answer = exchange.send(&request).map_err(away)?;
+    let answer = exchange
+        .send(&request)
+        .map_err(|error| if exchange.turned_away() { away(error) } else { turned_away(error) })?;
     let given = match refresh::judge(&answer) {
-        Err(error) if exchange.turned_away() => return Err(away(error)),
+        Err(error) if exchange.turned_away() => return Err(turned_away(error)),
         Err(error) if error.code == Code::SessionEnded => return Err(Stop::With(Outcome::Ended(error))),
         other => other.map_err(faulty)?,
     };
-    // From here on the old one may be spent.
+    // From here on the old one may be spent: the new one is kept before anything else is asked, and tried once more at the end.
     if let Some(next) = &given.refresh_token {
         renewed.sealed_refresh_token = Some(seal(app, &row.id_hash, next).map_err(Stop::Ours)?);
+        if app.world.store.renew_session(renewed, held, held) == Ok(false) {
+            return Err(Stop::With(Outcome::Ended(ended("one that has ended meanwhile"))));
+        }
     }
     let blame = callback::blame_provider;
     let told = match &given.id_token {
@@ -146,7 +166,9 @@ fn converse(
             let (verified, _) = Compact::parse(id_token.expose())
                 .and_then(|token| provider::verify_token(app, token, Asker::Login))
                 .map_err(blame)
-                .map_err(|error| if callback::passes(error.code) { away(error) } else { faulty(error) })?;
+                .map_err(
+                    |error| if callback::passes(error.code) { turned_away(error) } else { faulty(error) },
+                )?;
             let usual = callback::usual(app, given.access_token.as_ref());
             let expected = refresh::Expectation { original: &original, usual };
             refresh::check(&verified, &expected).map_err(blame).map_err(faulty)?;
@@ -159,8 +181,9 @@ fn converse(
         }
         None => same_person(app, &original, asked_at),
     };
-    let gathered = sources::gather(app, &exchange, &metadata, &told, given.access_token.as_ref())
-        .map_err(|error| judged(&exchange, error))?;
+    let gathered =
+        sources::gather(app, &exchange, &metadata, &told, given.access_token.as_ref(), Need::Groups)
+            .map_err(|error| judged(&exchange, error))?;
     let rules = &app.config.rules;
     if given.id_token.is_none() && rules.groups_decide() && rules.lacks_groups(&gathered.claims) {
         // They may be in the ID token alone, so that they are not told does not mean that there are none.

@@ -13,6 +13,16 @@ use crate::secret::Secret;
 use serde_json::Value;
 use std::time::Duration;
 
+/// What is wanted of the places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Who it is, and their groups.
+    Login,
+    /// Their groups alone: the account is bound already. A place that is in trouble is not asked for what is of no use, and cannot keep
+    /// somebody in whose token tells that they are out.
+    Groups,
+}
+
 /// What a login says of somebody.
 pub struct Gathered {
     /// The claims of the ID token, and those that decide and it does not have.
@@ -43,13 +53,18 @@ pub fn gather(
     metadata: &Metadata,
     told: &Object,
     access_token: Option<&Secret>,
+    need: Need,
 ) -> Result<Gathered> {
     let rules = &app.config.rules;
     let names = rules.claim_names();
     let mut gathered = Gathered { claims: told.clone(), looked_at: vec!["the ID token"] };
     let Some(token) = access_token else { return Ok(gathered) };
     // It is here already: also for the second of several claims of groups, for which nobody else would be asked.
-    if (rules.lacks(&gathered.claims) || rules.lacks_some_groups(&gathered.claims))
+    let lacks = |claims: &Object| match need {
+        Need::Login => rules.lacks(claims),
+        Need::Groups => rules.groups_decide() && rules.lacks_groups(claims),
+    };
+    if (lacks(&gathered.claims) || rules.lacks_some_groups(&gathered.claims))
         && let Some(access_token) = readable(app, token, told)?
     {
         gathered.looked_at.push("the access token");
@@ -71,7 +86,7 @@ pub fn gather(
             Err(error) => return Err(error),
         };
     }
-    if rules.lacks(&gathered.claims)
+    if lacks(&gathered.claims)
         && let Some(endpoint) = &metadata.userinfo_endpoint
     {
         let request = userinfo::request(endpoint, token);

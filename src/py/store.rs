@@ -161,8 +161,12 @@ impl Port for PythonStore {
         self.0.call("begin_recheck", |py| arguments.into_pyobject(py), |answer| answer.extract())
     }
 
-    fn renew_session(&self, row: &SessionRow) -> Result<bool, StoreFault> {
-        self.0.call("renew_session", |py| (session(row),).into_pyobject(py), |answer| answer.extract())
+    fn renew_session(&self, row: &SessionRow, held: i64, until: i64) -> Result<bool, StoreFault> {
+        self.0.call(
+            "renew_session",
+            |py| (session(row), held, until).into_pyobject(py),
+            |answer| answer.extract(),
+        )
     }
 
     fn remove_session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, StoreFault> {
@@ -295,9 +299,9 @@ impl Store {
         self.ask(py, |store| store.begin_recheck(&id_hash, now, until))
     }
 
-    fn renew_session(&self, py: Python<'_>, row: Session<'_>) -> PyResult<bool> {
+    fn renew_session(&self, py: Python<'_>, row: Session<'_>, held: i64, until: i64) -> PyResult<bool> {
         let row = session_row(row)?;
-        self.ask(py, |store| store.renew_session(&row))
+        self.ask(py, |store| store.renew_session(&row, held, until))
     }
 
     fn remove_session(

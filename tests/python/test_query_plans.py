@@ -143,7 +143,7 @@ def of_a_login(engine: Engine) -> list[tuple[str, Callable[[], Any]]]:
         ("add a session", lambda: store.add_session(session)),
         ("find a session", lambda: store.session(number)),
         ("begin to ask the provider", lambda: store.begin_recheck(number, now, now + 60)),
-        ("renew a session", lambda: store.renew_session(session)),
+        ("renew a session", lambda: store.renew_session(session, 0, 0)),
         ("end a session", lambda: store.remove_session(number)),
         ("end by sid", lambda: store.remove_ended(ISSUER, None, "sid-77")),
         ("end by sid and subject", lambda: store.remove_ended(ISSUER, "subject-77", "sid-77")),

@@ -306,17 +306,19 @@ impl Store for SqliteStore {
         .map(|count| count == 1)
     }
 
-    fn renew_session(&self, row: &SessionRow) -> Result<bool, StoreFault> {
+    fn renew_session(&self, row: &SessionRow, held: i64, until: i64) -> Result<bool, StoreFault> {
         self.with(Patience::Wait, |connection| {
             connection.execute(
                 "UPDATE oidc_sessions SET provider_sid = ?2, checked_at = ?3, sealed_id_token = ?4,
-                 sealed_refresh_token = ?5, recheck_until = 0 WHERE id_hash = ?1",
+                 sealed_refresh_token = ?5, recheck_until = ?7 WHERE id_hash = ?1 AND recheck_until = ?6",
                 params![
                     row.id_hash,
                     row.provider_sid,
                     row.checked_at,
                     row.sealed_id_token,
-                    row.sealed_refresh_token
+                    row.sealed_refresh_token,
+                    held,
+                    until
                 ],
             )
         })

@@ -36,5 +36,6 @@ mod silent;
 mod sources;
 mod standing;
 mod support;
+mod turned_away;
 mod userinfo;
 mod waiting;

@@ -289,7 +289,7 @@ fn sessions_of_an_older_version_are_due_and_nobody_is_thrown_out() {
     let before = World::new();
     let mut browser = signed_in(&before, 0);
     let old = SessionRow { checked_at: 0, ..before.store.sessions().remove(0) };
-    assert!(before.store.renew_session(&old).unwrap());
+    assert!(before.store.renew_session(&old, 0, 0).unwrap());
     let world = before.beside(&[]);
     world.clock.forward(5 * FULL);
     assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE);
@@ -313,4 +313,77 @@ fn that_browsers_have_to_go_is_said_once() {
     let mut browser = signed_in(&never, 43_000);
     assert_eq!(browser.open(&never, "/").username(), ALICE);
     assert!(!never.log.text().contains("refresh token"));
+}
+
+/// A link, or an image, on somebody else's page.
+#[test]
+fn a_link_of_another_site_ends_no_session() {
+    for (draft, seconds) in
+        [(crate::recheck::alice(), 10), (crate::recheck::alice(), FULL), (Draft::id_token(), 10)]
+    {
+        let world = World::new();
+        let mut browser = Browser::signed_in(&world, draft);
+        world.clock.forward(seconds);
+        for link in ["/oidc/login?go=1&silent=1", "/oidc/login?silent=1"] {
+            let ask = Ask::get(link).navigation().fetch_site("cross-site");
+            let answered = browser.send(&world, ask);
+            assert_eq!(
+                (answered.status(), answered.location()),
+                (302, "http://localhost:5000/"),
+                "{seconds}"
+            );
+        }
+        assert_eq!(world.store.sessions().len(), 1);
+    }
+    // Without a session it is a login like any other.
+    let world = World::new();
+    let asked = query_of(Browser::default().open(&world, "/oidc/login?go=1&silent=1").location());
+    assert!(!asked.contains_key("prompt"));
+}
+
+#[test]
+fn a_session_that_is_not_due_any_more_is_not_ended_by_an_older_trip() {
+    let world = World::new();
+    let mut browser = signed_in(&world, FULL);
+    let first = away(&world, &mut browser, "#/1");
+    let second = away(&world, &mut browser, "#/2");
+    browser.come_back(&world, &first, &mut now(FULL));
+    let answered = back(&world, &mut browser, &second, "error=login_required");
+    assert_eq!(answered.location(), "http://localhost:5000/#/2");
+    assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE);
+}
+
+#[test]
+fn a_short_time_is_no_circle() {
+    for seconds in ["1", "2", "9"] {
+        let world = World::with(&[("OIDC_SESSION_RECHECK", seconds)]);
+        let mut browser = signed_in(&world, 0);
+        for round in 0..3 {
+            for _ in 0..5 {
+                assert_eq!(browser.open(&world, "/").username(), ALICE, "{seconds}");
+                world.clock.forward(1);
+            }
+            let asked = away(&world, &mut browser, "");
+            browser.come_back(&world, &asked, &mut now(5 * (round + 1)));
+        }
+    }
+}
+
+#[test]
+fn a_trip_makes_no_session_longer() {
+    let world = World::with(&[("OIDC_SESSION_LIFETIME", "2h")]);
+    let mut browser = signed_in(&world, FULL);
+    let asked = away(&world, &mut browser, "");
+    browser.come_back(&world, &asked, &mut now(FULL));
+    assert_eq!(world.store.sessions()[0].expires_at, NOW + 2 * FULL);
+    // It is another person's first.
+    world.clock.forward(HALF);
+    let asked = away(&world, &mut browser, "");
+    browser.come_back(&world, &asked, &mut now(FULL + HALF).of("bob"));
+    assert_eq!(world.store.sessions()[0].expires_at, NOW + FULL + HALF + 2 * FULL);
+    // And a login is one.
+    browser.sign_in(&world, now(FULL + HALF + 1).of("bob"));
+    world.clock.forward(10);
+    browser.sign_in(&world, now(FULL + HALF + 10).of("bob"));
+    assert_eq!(world.store.sessions()[0].expires_at, NOW + FULL + HALF + 10 + 2 * FULL);
 }

@@ -180,7 +180,7 @@ impl<'r> Case<'r> {
     fn vouched_for_long_ago(&self) {
         let row = self.world.store.sessions().remove(0);
         let old = SessionRow { checked_at: row.checked_at - 4_000, ..row };
-        assert!(self.world.store.renew_session(&old).unwrap());
+        assert!(self.world.store.renew_session(&old, 0, 0).unwrap());
     }
 
     fn come_back_with(&mut self, answer: &Value) -> Answered {

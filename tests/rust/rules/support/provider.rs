@@ -30,6 +30,10 @@ pub struct Script {
     pub elsewhere: BTreeMap<String, Answer>,
     /// What happens while somebody waits for one of those.
     pub meanwhile: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Answers of the token endpoint to forms that hold these texts.
+    pub by_form: Vec<(String, Answer)>,
+    /// What happens while somebody waits for the token endpoint.
+    pub at_token: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 /// What the transport brings back.
@@ -94,6 +98,8 @@ impl Script {
             userinfo,
             elsewhere,
             meanwhile: None,
+            by_form: Vec::new(),
+            at_token: None,
         }
     }
 }
@@ -126,6 +132,8 @@ impl FakeProvider {
                 userinfo: down(),
                 elsewhere,
                 meanwhile,
+                by_form: Vec::new(),
+                at_token: None,
             }
         });
     }
@@ -162,7 +170,12 @@ impl Transport for FakeProvider {
         match request.url.strip_prefix(ISSUER) {
             Some("/.well-known/openid-configuration") => script.metadata,
             Some("/keys") => script.keys,
-            Some("/token") => script.token,
+            Some("/token") => {
+                script.at_token.iter().for_each(|happens| happens());
+                let form = request.form.as_ref().map_or("", |form| form.expose());
+                let own = script.by_form.iter().find(|(text, _)| form.contains(text));
+                own.map_or(script.token, |(_, answer)| answer.clone())
+            }
             Some("/userinfo") => script.userinfo,
             _ => answer(404, "text/plain", "no such address"),
         }

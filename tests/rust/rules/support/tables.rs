@@ -168,9 +168,12 @@ impl Store for MemoryStore {
         Ok(is_there && !taken)
     }
 
-    fn renew_session(&self, row: &SessionRow) -> Result<bool, StoreFault> {
+    fn renew_session(&self, row: &SessionRow, held: i64, until: i64) -> Result<bool, StoreFault> {
         let mut rows = self.rows("renew_session", Patience::Wait)?;
-        rows.rechecks.remove(&row.id_hash);
+        if rows.rechecks.get(&row.id_hash).copied().unwrap_or_default() != held {
+            return Ok(false);
+        }
+        rows.rechecks.insert(row.id_hash, until);
         let Some(known) = rows.sessions.iter_mut().find(|known| known.id_hash == row.id_hash) else {
             return Ok(false);
         };

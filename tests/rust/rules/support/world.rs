@@ -94,10 +94,15 @@ impl Rounds {
         self.held.1.notify_all();
     }
 
-    /// One round now; how long it would sleep after it.
+    /// Rounds until it would sleep; for how long that is.
     pub fn run(&self) -> Duration {
         let app = self.app.get().and_then(Weak::upgrade).unwrap();
-        (self.round)(&app)
+        loop {
+            let sleep = (self.round)(&app);
+            if !sleep.is_zero() {
+                return sleep;
+            }
+        }
     }
 }
 
