@@ -154,7 +154,7 @@ def newcomers(cluster: Cluster, provider: Provider, person: Person, actors: Acto
 
         def act() -> str:
             groups, expected = next(turns)
-            tag = {"experiment_id": "0", "key": "mover", "value": mover}
+            tag = {"experiment_id": "0", "key": mover, "value": "was here"}
             token = provider.bearer(mover, groups=groups, iat=next(seconds))
             told = told_by(cluster.proxy.call("POST", SET_TAG, token=token, json=tag))
             if told == expected:
