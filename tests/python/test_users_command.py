@@ -650,7 +650,7 @@ def test_every_other_word_after_unlink(
     said = users.said("unlink", name_of(ada), "--yes")
     assert "The account was given a password" in said
     assert "Roles that groups gave and that are taken away: 1." in said
-    assert [role["name"] for role in users.person(name_of(ada))["roles"]] == [f"of-{ada}"]
+    assert [role["name"] for role in users.json("show", name_of(ada))["roles"]] == [f"of-{ada}"]
     assert works(server, name_of(ada))
 
 

@@ -134,25 +134,31 @@ fn without_a_section_a_role_that_somebody_called_like_ours_stays() {
 #[test]
 fn whoever_has_the_number_of_a_removed_account_gets_nothing_from_its_groups() {
     let operators = "operators =\n group ml-ops\n experiment * MANAGE\nreaders =\n everyone\n prompt * READ";
-    let world = World::with(&[("OIDC_ROLES", operators), ("OIDC_LINK_EXISTING_USERS", "true")]);
-    world.users.add_local(ALICE, false);
-    let number = world.users.all()[ALICE].id;
-    assert_eq!(token(10, &["MLFLOW", "ml-ops"]).of(&world).username(), ALICE);
-    assert_eq!(world.roles.names_of(number).len(), 2);
-    // MLflow removes alice with her roles, and SQLite gives her number to carol.
-    world.users.remove(ALICE);
-    world.roles.by_hand(|rows| rows.values_mut().for_each(|row| row.users.clear()));
-    let carol = UserRow { id: number, password_hash: "scrypt:x$y$z".to_owned(), is_admin: false };
-    assert_eq!(world.users.create("carol", &carol).unwrap(), Made::Now);
-    world.clock.forward(60);
-    let mut silent = Draft::bearer();
-    silent.drop("groups").set("iat", NOW - 5).set("exp", NOW + 100_000);
-    assert_eq!(Ask::get("/api/x").bearer(&silent.token()).of(&world).code(), "groups_missing");
-    assert!(world.roles.names_of(number).is_empty());
-    // Nor does anybody take from carol what she was given.
-    by_hand(&world, "oidc:readers", &[number]);
-    assert_eq!(token(4, &["OTHER"]).of(&world).code(), "group_required");
-    assert_eq!(world.roles.names_of(number), ["default/oidc:readers"]);
+    for is_made_anew in [false, true] {
+        let world = World::with(&[("OIDC_ROLES", operators), ("OIDC_LINK_EXISTING_USERS", "true")]);
+        world.users.add_local(ALICE, false);
+        let number = world.users.all()[ALICE].id;
+        assert_eq!(token(10, &["MLFLOW", "ml-ops"]).of(&world).username(), ALICE);
+        assert_eq!(world.roles.names_of(number).len(), 2);
+        // MLflow removes alice with her roles, and SQLite gives her number to carol.
+        world.users.remove(ALICE);
+        world.roles.by_hand(|rows| rows.values_mut().for_each(|row| row.users.clear()));
+        let carol = UserRow { id: number, password_hash: "scrypt:x$y$z".to_owned(), is_admin: false };
+        assert_eq!(world.users.create("carol", &carol).unwrap(), Made::Now);
+        if is_made_anew {
+            let alice = UserRow { id: number + 1, ..carol };
+            assert_eq!(world.users.create(ALICE, &alice).unwrap(), Made::Now);
+        }
+        world.clock.forward(60);
+        let mut silent = Draft::bearer();
+        silent.drop("groups").set("iat", NOW - 5).set("exp", NOW + 100_000);
+        assert_eq!(Ask::get("/api/x").bearer(&silent.token()).of(&world).code(), "groups_missing");
+        assert!(world.roles.names_of(number).is_empty());
+        // Nor does anybody take from carol what she was given.
+        by_hand(&world, "oidc:readers", &[number]);
+        assert_eq!(token(4, &["OTHER"]).of(&world).code(), "group_required");
+        assert_eq!(world.roles.names_of(number), ["default/oidc:readers"]);
+    }
 }
 
 #[test]
