@@ -82,7 +82,7 @@ def roles(rival: sqlalchemy.Connection) -> Iterator[str]:
     taken: set[str] = set()
     yield "[oidc:roles]"
     for (workspace, group), given in sorted(held.items()):
-        # A name with the end of a line in it would write lines of its own, one with a star would be a pattern.
+        # A name with the end of a line in it would write lines of its own, one with a star be a pattern.
         lines = (group, *(grant.thing for grant in given))
         if "*" in group or not all(text.isprintable() for text in lines):
             yield f"# left out, by hand: the group {group!r} and its {len(given)} grants"

@@ -279,7 +279,11 @@ pub fn check_flag(app: &App, row: &IdentityRow, user: &UserRow) -> Result<()> {
     Err(Error::new(
         Code::AccountProtected,
         format!("a member of the admin group for the local administrator {}", quote(&row.username)),
-        if known.is_some() { "somebody who is not (any more)" } else { "somebody whose groups nobody has told" },
+        if known.is_some() {
+            "somebody who is not (any more)"
+        } else {
+            "somebody whose groups nobody has told"
+        },
     ))
 }
 
