@@ -105,13 +105,18 @@ pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<A
         return Ok(session);
     }
     if is_over {
-        let goes_on = own.is_some_and(|own| now < own.until);
-        return if goes_on { Ok(session) } else { ask_first(app, request, session) };
+        return if goes_on(app, &session) { Ok(session) } else { ask_first(app, request, session) };
     }
     if session.can_be_refreshed() || !silent::may_go(app, request, &session)? {
         return Ok(session);
     }
     Err(silent::wanted())
+}
+
+/// Whether trouble of its own lets a session go on.
+fn goes_on(app: &App, session: &Session) -> bool {
+    let own = if session.can_be_refreshed() { trouble::own(app, &session.row.id_hash) } else { None };
+    own.is_some_and(|own| app.now() < own.until)
 }
 
 /// The full time is over.
@@ -125,7 +130,7 @@ fn ask_first(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<
     for _ in 0..LOOKS {
         // Another thread or worker may have brought an answer, or have heard that there is none.
         let session = browser::read_again(app, &hash)?;
-        if app.now() < session.due_now || trouble::is_away(app, Way::Token) {
+        if app.now() < session.due_now || trouble::is_away(app, Way::Token) || goes_on(app, &session) {
             return Ok(session);
         }
         if !session.can_be_refreshed() {

@@ -202,12 +202,12 @@ def test_what_the_provider_said_of_a_session_is_noted_and_nothing_else(opener: O
     store.add_session(session(1, 100, 200))
     store.add_session(session(2, 100, 200))
     told = {"sid": "sid", "checked_at": 150, "id": "id", "refresh": "refresh"}
-    assert store.renew_session(session(1, 1, 999, subject="bob", **told))
-    assert store.renew_session(session(1, 1, 999, subject="bob", **told)), "the same again"
+    assert store.renew_session(session(1, 1, 999, subject="bob", **told), 0, 0)
+    assert store.renew_session(session(1, 1, 999, subject="bob", **told), 0, 0), "the same again"
     assert opener.open().session(bytes([1] * 32)) == (session(1, 100, 200, **told), alice)
     assert store.session(bytes([2] * 32)) == (session(2, 100, 200), alice)
     store.remove_session(bytes([1] * 32))
-    assert not store.renew_session(session(1, 100, 200)), "what is over stays over"
+    assert not store.renew_session(session(1, 100, 200), 0, 0), "what is over stays over"
     assert store.session(bytes([1] * 32)) is None
 
 
@@ -224,7 +224,15 @@ def test_one_of_many_may_ask_the_provider_about_a_session(opener: Opener) -> Non
     assert took(150, 160) == 1
     assert took(159, 169) == 0, "whoever asks has until then"
     assert took(160, 170) == 1, "whoever asked has died"
-    assert store.renew_session(session(1, 100, 200))
+    before = store.session(bytes([1] * 32))
+    for held in (160, 0, 171):
+        late = session(1, 100, 200, checked_at=150, refresh="older")
+        assert not store.renew_session(late, held, 0), "another one has asked since"
+    assert store.session(bytes([1] * 32)) == before, "and theirs stands"
+    assert took(169, 179) == 0, "they still have the right"
+    assert store.renew_session(session(1, 100, 200, refresh="new"), 170, 170)
+    assert took(169, 179) == 0, "it was kept"
+    assert store.renew_session(session(1, 100, 200, refresh="new"), 170, 0)
     assert took(161, 171) == 1, "the answer has come"
     assert not store.begin_recheck(bytes([2] * 32), 150, 160), "there is no such session"
 
