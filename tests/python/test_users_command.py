@@ -496,6 +496,10 @@ def test_what_was_asked_wrongly(server: MlflowServer, users: Command) -> None:
         ("[mlflow]\ndatabase_uri = sqlite:///100%.db\n", "is written '%%'"),
         ("[mlflow]\ndatabase_uri = nonsense\n", "no address that can be read"),
         ("[mlflow]\ndatabase_uri = postgresql://u:the-secret@127.0.0.1:1/x\n", "database"),
+        (
+            "[mlflow]\ndatabase_uri = mysql+pymysql://u:the-secret@127.0.0.1:1/x?nonsense=1\n",
+            "the driver does not take",
+        ),
         ("[mlflow]\ndatabase_uri = sqlite:///empty.db\n", "no table 'users'"),
     ],
 )
