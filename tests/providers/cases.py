@@ -191,7 +191,7 @@ class Cases:
         refused_by_group(new_page(), real, mlflow, BOB)
         assert mlflow.is_admin(real.username(BOB)) is False
         before = first.context.request.get(mlflow.url + EXPERIMENTS)
-        assert before.status == 403, "the session of before goes on"
+        assert before.status == 401, "the session of before goes on"
         real.set_groups(BOB, (USERS,))
         last = new_page()
         log_in(last, real, mlflow, BOB)
