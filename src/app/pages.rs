@@ -11,9 +11,14 @@ use std::sync::LazyLock;
 use url::form_urlencoded;
 
 /// Keeps the fragment, in which MLflow's pages live and which no server ever sees, and goes on to the provider.
+///
+/// One tab after the other: two that go at once have one cookie, and the answer that comes last would take the other one's login out
+/// of it. The lock ends with the page, so when this tab is at the provider, or back already; nobody waits for it longer than five seconds.
 const SIGN_IN_SCRIPT: &str = "(function(){var a=document.getElementById('continue');if(!a)return;\
 var u=new URL(a.href);u.searchParams.set('next',(u.searchParams.get('next')||'/')+location.hash);\
-a.href=u.href;location.replace(u.href);})();";
+a.href=u.href;var go=function(){location.replace(u.href);return new Promise(function(){});};\
+if(!navigator.locks||!AbortSignal.timeout)return go();\
+navigator.locks.request('mlflow_oidc',{signal:AbortSignal.timeout(5000)},go).catch(go);})();";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0;background:#f6f7f9;color:#1c2b36}\
 main{max-width:34rem;margin:12vh auto;padding:2rem 2.5rem;background:#fff;border:1px solid #d9dfe5;border-radius:8px}\
