@@ -115,7 +115,6 @@ def test_a_form_that_takes_the_whole_window(
         assert answer.request.headers["origin"] == site
         # To a stranger's page the cookie is not lent, so there is nobody to refuse a change to.
         assert answer.status == (403 if kind == "sibling" or path == "/oidc/logout" else 401), path
-        page.close()
     assert rows(server) == before
     assert still_signed_in(context, server)
 

@@ -110,7 +110,7 @@ def test_a_configuration_that_is_well(ward: Ward, provider: Provider) -> None:
     seen = ward.look()
     assert (seen.status, seen.faults) == (0, [])
     checks = [name for name, _ in doctor_checks.CHECKS]
-    assert [name for name in checks if name not in seen.said] == ["claims", "token"], seen.text
+    assert [name for name in checks if name not in seen.said] == ["roles", "claims", "token"], seen.text
     assert seen.said["MLflow"] == [("ok", VERSION)]
     assert f"{PUBLIC}/oidc/callback" in seen.said["address"][0][1]
     assert f"{provider.issuer}/.well-known/openid-configuration" in seen.said["provider"][0][1]
