@@ -101,6 +101,9 @@ def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
         yield people
     except ModuleNotFoundError as fault:
         raise Refused(f"the driver of the database is not installed here: {fault}") from None
+    except BrokenPipeError:
+        # Whoever reads what is printed has enough; that is no fault of the database.
+        raise
     except (SQLAlchemyError, sqlite3.Error, OSError, RuntimeError, Unanswered) as fault:
         raise Refused(f"the database gave no answer: {_words(fault, place.url)}") from None
     finally:

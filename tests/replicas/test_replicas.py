@@ -221,9 +221,11 @@ def test_a_server_is_killed_amid_logins(replicas: Cluster, provider: Provider, p
     figures.note("a server killed with -9 and started again", actors, killed)
     for who, counts in actors.all_counts().items():
         # What that server had begun has no answer: nginx says so, or asks another where it may.
-        assert set(counts) <= {"200", "502"}, (who, counts)
+        # A callback that nginx brings to another server has a code that the dead one may have spent: 502 as well.
+        lost = {"502", "502 provider_error"} if who == "a first login" else {"502"}
+        assert set(counts) <= {"200", *lost}, (who, counts)
         assert counts["200"] > 20, (who, counts)
-        assert counts["502"] <= 4, (who, counts)
+        assert sum(counts[what] for what in lost) <= 4, (who, counts)
     assert actors.healed(killed) < restarted - killed + 5
     nothing_lost_or_doubled(replicas, known)
 
