@@ -221,7 +221,7 @@ def test_a_server_is_killed_amid_logins(replicas: Cluster, provider: Provider, p
     figures.note("a server killed with -9 and started again", actors, killed)
     for who, counts in actors.all_counts().items():
         # What that server had begun has no answer: nginx says so, or asks another where it may.
-        # A callback that nginx brings to another server has a code that the dead one may have spent: 502 as well.
+        # A callback that nginx brings to another one has a code that the dead one may have spent.
         lost = {"502", "502 provider_error"} if who == "a first login" else {"502"}
         assert set(counts) <= {"200", *lost}, (who, counts)
         assert counts["200"] > 20, (who, counts)
