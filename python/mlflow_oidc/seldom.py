@@ -29,5 +29,5 @@ class Seldom:
             self._next = now + _PAUSE
             left_out, self._left_out = self._left_out, 0
         if left_out:
-            words, details = f"{words} (and {left_out} more before, without a line)", details
+            words = f"{words} (and {left_out} more before, without a line)"
         write(words, *details)
