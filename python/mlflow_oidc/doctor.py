@@ -17,6 +17,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Literal, NamedTuple
 
 from mlflow_oidc import _native
+from mlflow_oidc.read_only import is_usable
 
 Level = Literal["ok", "warning", "FAULT"]
 
@@ -129,8 +130,7 @@ class Patient:
         if self.ini_path is not None and not isinstance(self.ini, str) and not isinstance(self.hook, str):
             pairs = self.hook._section(self.ini_path)
         path, kind = self.database
-        usable = path is not None or (not isinstance(self.hook, str) and self.hook.is_of_a_server(kind))
-        version = self.mlflow_version or ""
+        usable, version = is_usable(path, kind), self.mlflow_version or ""
         seen: dict[str, Any] = json.loads(
             _native.look(pairs, usable, kind, self.prefix, version, self._token)
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlflow_oidc import releases
 from mlflow_oidc.doctor import Finding, Patient
+from mlflow_oidc.read_only import is_of_a_server
 
 Check = Callable[[Patient], Iterable[Finding]]
 
@@ -148,7 +149,7 @@ def administrator(patient: Patient) -> Iterator[Finding]:
 def database(patient: Patient) -> Iterator[Finding]:
     path, kind = patient.database
     if path is None:
-        if not isinstance(patient.hook, str) and patient.hook.is_of_a_server(kind):
+        if is_of_a_server(kind):
             from mlflow_oidc import doctor_database
 
             yield doctor_database.look(patient.database_uri or "", kind)

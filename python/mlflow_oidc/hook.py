@@ -251,6 +251,7 @@ def _make_engine() -> Engine:
     from mlflow_oidc import early, permissions, releases, roles
     from mlflow_oidc.asking import Database, told
     from mlflow_oidc.given import Given
+    from mlflow_oidc.read_only import is_of_a_server
     from mlflow_oidc.store import Store
     from mlflow_oidc.users import Users
 
@@ -316,11 +317,6 @@ def _database(engine: Any) -> tuple[str | None, str]:
     if path is None and kind == "sqlite":
         kind = "an SQLite database that is not a plain file"
     return path, kind
-
-
-def is_of_a_server(kind: str) -> bool:
-    """Whether a database is one that every worker reaches through SQLAlchemy."""
-    return kind.isidentifier() and kind not in ("sqlite", "none")
 
 
 def _after_fork() -> None:

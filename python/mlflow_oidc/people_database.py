@@ -22,7 +22,7 @@ from mlflow_oidc import _native, tables
 from mlflow_oidc.asking import Database, Unanswered
 from mlflow_oidc.doctor import Patient
 from mlflow_oidc.people import People, Refused
-from mlflow_oidc.read_only import plain_file
+from mlflow_oidc.read_only import is_usable, plain_file
 from mlflow_oidc.store import Store
 
 # What MLflow adds to an address of MySQL by its variables, in `create_sqlalchemy_engine`.
@@ -74,7 +74,7 @@ class Place:
         hook, ini_path = self.patient.hook, self.patient.ini_path
         pairs = [] if isinstance(hook, str) else hook._section(ini_path)
         kind = self.url.get_backend_name()
-        usable = kind != "sqlite" or _file(self.url) is not None
+        usable = is_usable(_file(self.url), kind)
         answer = json.loads(_native.read_settings(pairs, usable, kind, list(groups)))
         return answer["settings"]["read"], answer["judged"] or [None] * len(groups)
 

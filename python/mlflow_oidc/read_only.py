@@ -27,6 +27,16 @@ def plain_file(engine: Any) -> str | None:
     return os.path.abspath(name)
 
 
+def is_of_a_server(kind: str) -> bool:
+    """Whether a database of this kind is one that every worker reaches through SQLAlchemy."""
+    return kind.isidentifier() and kind not in ("sqlite", "none")
+
+
+def is_usable(path: str | None, kind: str) -> bool:
+    """Whether there is a place for our rows: beside a plain SQLite file, or in the database of a server."""
+    return path is not None or is_of_a_server(kind)
+
+
 class ReadOnly:
     """One connection, opened when first asked, for all threads of this process in turn.
 

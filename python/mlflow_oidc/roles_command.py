@@ -14,7 +14,7 @@ from mlflow_oidc.asking import Database, Unanswered
 from mlflow_oidc.doctor import Patient, _printable
 from mlflow_oidc.people import People, Refused
 from mlflow_oidc.people_database import Place, opened
-from mlflow_oidc.read_only import plain_file
+from mlflow_oidc.read_only import is_usable, plain_file
 from mlflow_oidc.roles import Change, Roles, missing
 
 DONE, REFUSED, CHANGES, MISUSED = 0, 1, 2, 2
@@ -82,7 +82,7 @@ class Settings:
             raise Refused(f"MLflow cannot be used here: {patient.hook}")
         version = patient.mlflow_version or ""
         kind = people.mlflow.dialect.name
-        usable = plain_file(people.mlflow) is not None or patient.hook.is_of_a_server(kind)
+        usable = is_usable(plain_file(people.mlflow), kind)
         pairs = patient.hook._section(patient.ini_path)
         self.planner = _native.RolePlanner(pairs, usable, kind, version)
         told = json.loads(self.planner.told())

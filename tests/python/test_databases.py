@@ -241,18 +241,22 @@ def test_a_name_that_mysql_takes_for_anothers_gives_nobody_that_account(
         assert (answer.status_code, answer.json()["code"]) == (401, "account_without_password"), answer.text
 
 
+def on_postgresql(make: MakeServer, provider: Provider, folder: Path, **more: str) -> MlflowServer:
+    """One that nobody has asked anything yet."""
+    return make(
+        "3.17.2",
+        provider.issuer,
+        settings=settings_for(provider.issuer, **more),
+        database_uri=databases.prepared("postgresql", "3.17.2", folder),
+        secrets=(databases.PASSWORD,),
+    )
+
+
 def test_whoever_is_remembered_is_not_called_unknown_on_a_route_of_the_event_loop(
     make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
 ) -> None:
     """MLflow looks for the user there, waits without a limit, and answers 401 where that fails."""
-    url = databases.prepared("postgresql", "3.17.2", tmp_path)
-    server = make_server(
-        "3.17.2",
-        provider.issuer,
-        settings=settings_for(provider.issuer, OIDC_SESSION_CACHE_SECONDS="300"),
-        database_uri=url,
-        secrets=(databases.PASSWORD,),
-    )
+    server = on_postgresql(make_server, provider, tmp_path, OIDC_SESSION_CACHE_SECONDS="300")
     token = bearer(provider, person("alice"))
     for _ in range(2):
         assert server.call_native("GET", ARTIFACT, headers=token).status_code == 404
@@ -361,13 +365,7 @@ def test_a_new_user_is_let_in_when_the_replica_that_mlflow_reads_has_them(
 def test_a_worker_whose_first_request_meets_no_database_says_503_and_heals(
     make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
 ) -> None:
-    server = make_server(
-        "3.17.2",
-        provider.issuer,
-        settings=settings_for(provider.issuer),
-        database_uri=databases.prepared("postgresql", "3.17.2", tmp_path),
-        secrets=(databases.PASSWORD,),
-    )
+    server = on_postgresql(make_server, provider, tmp_path)
     token = bearer(provider, person("alice"))
     with databases.running("postgresql").stopped():
         for method, path in (("GET", SEARCH), ("POST", "/v1/traces")):
@@ -380,13 +378,7 @@ def test_a_worker_whose_first_request_meets_no_database_says_503_and_heals(
 def test_a_worker_whose_first_request_meets_a_database_that_hangs_holds_its_event_loop_once(
     make_server: MakeServer, provider: Provider, person: Person, tmp_path: Path
 ) -> None:
-    server = make_server(
-        "3.17.2",
-        provider.issuer,
-        settings=settings_for(provider.issuer),
-        database_uri=databases.prepared("postgresql", "3.17.2", tmp_path),
-        secrets=(databases.PASSWORD,),
-    )
+    server = on_postgresql(make_server, provider, tmp_path)
     token = bearer(provider, person("alice"))
     with databases.running("postgresql").frozen():
         took = []

@@ -34,11 +34,7 @@ ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/1/artifacts/missing"
 
 @pytest.fixture(scope="module")
 def benches(make_module_server: MakeServer, tmp_path_factory: pytest.TempPathFactory) -> list[Bench]:
-    """The old MLflow with threads: a worker process of one thread serves nobody beside one who waits."""
-    with_threads = ["--host", "127.0.0.1", "--workers", "1", "--gunicorn-opts", "--threads=40"]
-    with_threads += ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
-    arguments = {"2.9.2": {"arguments": with_threads}}
-    return benches_of.both(make_module_server, tmp_path_factory.mktemp("bundles"), arguments)
+    return benches_of.both_with_threads(make_module_server, tmp_path_factory.mktemp("bundles"))
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,7 @@ OWN_DATABASE = "basic_auth.db-oidc"
 
 @pytest.fixture(scope="module")
 def benches(make_module_server: MakeServer, tmp_path_factory: pytest.TempPathFactory) -> list[Bench]:
-    with_threads = ["--host", "127.0.0.1", "--workers", "1", "--gunicorn-opts", "--threads=40"]
-    with_threads += ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
-    arguments = {"2.9.2": {"arguments": with_threads}}
-    return benches_of.both(make_module_server, tmp_path_factory.mktemp("bundles"), arguments)
+    return benches_of.both_with_threads(make_module_server, tmp_path_factory.mktemp("bundles"))
 
 
 def all_at_once(browsers: list[Browser]) -> list[tuple[int, str, float]]:

@@ -171,6 +171,14 @@ def newcomers(cluster: Cluster, provider: Provider, person: Person, actors: Acto
     actors.add("a first bearer", send)
 
 
+def everybody(cluster: Cluster, provider: Provider, person: Person) -> tuple[Actors, list[str]]:
+    """All who ask while something breaks, and the new ones among them who have been let in so far."""
+    known: list[str] = []
+    actors = crowd(cluster, provider, person)
+    newcomers(cluster, provider, person, actors, known)
+    return actors, known
+
+
 def nothing_lost_or_doubled(cluster: Cluster, known: list[str]) -> None:
     """Each person has one row of ours and one of MLflow's, and the one is the other's."""
     query = "SELECT subject, username, user_id FROM oidc_identities"
@@ -204,9 +212,7 @@ def nothing_lost_or_doubled(cluster: Cluster, known: list[str]) -> None:
 
 
 def test_a_server_is_killed_amid_logins(replicas: Cluster, provider: Provider, person: Person) -> None:
-    known: list[str] = []
-    actors = crowd(replicas, provider, person)
-    newcomers(replicas, provider, person, actors, known)
+    actors, known = everybody(replicas, provider, person)
     victim = replicas.servers[1]
     with actors.acting():
         time.sleep(2)
@@ -231,9 +237,7 @@ def test_a_server_is_killed_amid_logins(replicas: Cluster, provider: Provider, p
 
 
 def test_the_database_is_restarted_under_load(replicas: Cluster, provider: Provider, person: Person) -> None:
-    known: list[str] = []
-    actors = crowd(replicas, provider, person)
-    newcomers(replicas, provider, person, actors, known)
+    actors, known = everybody(replicas, provider, person)
     with actors.acting():
         time.sleep(2)
         with replicas.database.stopped():
@@ -249,9 +253,7 @@ def test_the_database_is_restarted_under_load(replicas: Cluster, provider: Provi
 
 
 def test_the_provider_is_gone(replicas: Cluster, provider: Provider, person: Person) -> None:
-    known: list[str] = []
-    actors = crowd(replicas, provider, person)
-    newcomers(replicas, provider, person, actors, known)
+    actors, known = everybody(replicas, provider, person)
     with actors.acting():
         time.sleep(2)
         provider.stop()

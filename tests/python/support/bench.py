@@ -125,6 +125,13 @@ def both(make: MakeServer, folder: Path, arguments: Mapping[str, Any] | None = N
     return benches
 
 
+def both_with_threads(make: MakeServer, folder: Path) -> list[Bench]:
+    """The old MLflow with threads: a worker process of one thread serves nobody beside one who waits."""
+    with_threads = ["--host", "127.0.0.1", "--workers", "1", "--gunicorn-opts", "--threads=40"]
+    with_threads += ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
+    return both(make, folder, {"2.9.2": {"arguments": with_threads}})
+
+
 def on_each(benches: list[Bench], row: Any) -> list[Any]:
     """The same row on every bench at once, since nearly all of its time is waiting."""
     with ThreadPoolExecutor(len(benches)) as pool:
