@@ -67,18 +67,18 @@ class Database:
         self._silent = False
         _all.append(self)
 
-    def run(self, work: Callable[[Any], T]) -> T:
+    def run(self, work: Callable[[Any], T], after_loss: Callable[[Any], T] | None = None) -> T:
         """Does work in one transaction, with a connection as its argument.
 
-        It may be done twice: after a conflict, and once after the connection was lost, perhaps while it was
-        being committed. So work has to be good for that.
+        It is done again after a conflict, of which nothing was kept, and once after the connection was lost,
+        perhaps while it was being committed: then ``after_loss`` is done instead, where there is one.
         """
         deadline = time.monotonic() + _PATIENCE
         lost = False
         while True:
             try:
                 with self.engine.begin() as connection:
-                    done = work(connection)
+                    done = (after_loss if lost and after_loss else work)(connection)
             except IntegrityError:
                 raise
             except NoConnection:

@@ -12,16 +12,18 @@ nobody decides by a snapshot that is older than the row that they lost a race ag
 
 import json
 import time
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import sqlalchemy
-from sqlalchemy import and_, case, delete, insert, or_, select, update
+from sqlalchemy import and_, case, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from mlflow_oidc.asking import Database, Unanswered, told
 from mlflow_oidc.tables import NAME_LIMIT, fits, identities, metadata, sessions
 
+T = TypeVar("T")
 # issuer, subject, username, user_id, groups, told_at, made_here
 Identity: TypeAlias = tuple[str, str, str, int, list[str] | None, int, bool]
 # id_hash, issuer, subject, provider_sid, created_at, expires_at, checked_at, sealed ID token, sealed refresh
@@ -154,18 +156,10 @@ class Store:
 
     def begin_recheck(self, id_hash: bytes, now: int, until: int) -> bool:
         """Takes the right to ask the provider about a session; ``False`` when somebody else has it."""
-        tries = []
-
-        def take(connection: Any) -> bool:
-            tries.append(1)
-            free = _S.recheck_until <= now
-            if len(tries) > 1:
-                # The connection was lost, perhaps after the right had been taken.
-                free = or_(free, _S.recheck_until == until)
-            statement = update(sessions).where(_S.id_hash == id_hash, free).values(recheck_until=until)
-            return int(connection.execute(statement).rowcount) == 1
-
-        return self._database.run(take)
+        mine = _S.id_hash == id_hash
+        take = update(sessions).where(mine, _S.recheck_until <= now).values(recheck_until=until)
+        there = select(_S.id_hash).where(mine, _S.recheck_until == until)
+        return self._once(lambda connection: _changes(connection, take) == 1, there)
 
     def renew_session(self, row: Session, held: int, until: int) -> bool:
         """Writes what asking brought, for whoever has the right to ask until ``held``, and keeps that until
@@ -179,23 +173,21 @@ class Store:
             "sealed_refresh_token": row[8],
             "recheck_until": until,
         }
-        mine = and_(_S.id_hash == row[0], _S.recheck_until == held)
-        return self._changed(update(sessions).where(mine).values(values)) == 1
+        mine = _S.id_hash == row[0]
+        renew = update(sessions).where(mine, _S.recheck_until == held).values(values)
+        there = select(_S.id_hash).where(mine, *(sessions.c[name] == values[name] for name in values))
+        return self._once(lambda connection: _changes(connection, renew) == 1, there)
 
     def remove_session(self, id_hash: bytes) -> Session | None:
         """Removes a session and returns what it was; of many who do so at once, one gets it."""
-        mine: list[Session] = []
 
         def remove(connection: Any) -> Session | None:
             # MySQL has no RETURNING. The lock makes the others wait here, and then they find nothing.
             row = _session_of(connection, id_hash, locks=True)
-            removed = connection.execute(delete(sessions).where(_S.id_hash == id_hash)).rowcount
-            if row is not None and removed == 1:
-                mine.append(row)
-            # Also where the connection was lost after the row had been removed.
-            return mine[-1] if mine else None
+            gone = _changes(connection, delete(sessions).where(_S.id_hash == id_hash)) == 1
+            return row if gone else None
 
-        return self._database.run(remove)
+        return self._once(remove, select(1))
 
     def remove_ended(self, issuer: str, subject: str | None, provider_sid: str | None) -> int:
         """Removes the sessions that a provider says have ended, and says how many."""
@@ -220,7 +212,35 @@ class Store:
         return self._database.run(work) if waits else self._database.now(work)
 
     def _changed(self, statement: Any) -> int:
-        return self._database.run(lambda connection: int(connection.execute(statement).rowcount))
+        return self._database.run(lambda connection: _changes(connection, statement))
+
+    def _once(self, work: Callable[[Any], T], there: Any) -> T:
+        """Does what one of many gets done.
+
+        Where the connection was lost afterwards, perhaps while it was being committed, and nothing is left to
+        do, it counts as done if ``there`` finds a row. Only then: others write the same, such as the second
+        until which they have a right.
+        """
+        done: T | None = None
+
+        def do(connection: Any) -> T:
+            nonlocal done
+            # Nothing of an earlier try was kept.
+            done = None
+            done = work(connection)
+            return done
+
+        def do_or_tell(connection: Any) -> T:
+            before = done
+            now = do(connection)
+            return before if not now and before and connection.execute(there).first() else now
+
+        return self._database.run(do, after_loss=do_or_tell)
+
+
+def _changes(connection: Any, statement: Any) -> int:
+    """Carries it out, and says how many rows it changed."""
+    return int(connection.execute(statement).rowcount)
 
 
 def _make_what_is_missing(connection: Any) -> None:

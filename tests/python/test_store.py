@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from mlflow_oidc._native import Store
 from mlflow_oidc.asking import Database
@@ -240,6 +242,28 @@ def test_one_of_many_may_ask_the_provider_about_a_session(opener: Opener) -> Non
     assert not store.begin_recheck(bytes([2] * 32), 150, 160), "there is no such session"
 
 
+def test_whoever_waited_for_the_right_to_ask_does_not_take_it_for_theirs(opener: Opener) -> None:
+    """Two workers in the same second: a refresh token sent twice ends the session at a provider that rotates.
+
+    With serializable transactions the second one meets a conflict and tries again.
+    """
+    if opener.name == "rusqlite":
+        pytest.skip("within one process the locks of Python's SQLite do not hold ours up")
+    store = opener.ready()
+    store.bind(identity("i", "alice", "alice"))
+    store.add_session(session(1, 100, 200))
+    other, got = opener.open(), []
+    waits = threading.Thread(target=lambda: got.append(other.begin_recheck(bytes([1] * 32), 150, 160)))
+    with opener.database().engine.begin() as first:
+        first.execute(sqlalchemy.text("UPDATE oidc_sessions SET recheck_until = 160"))
+        waits.start()
+        # Long enough to have begun its transaction, and to wait for the row.
+        waits.join(1)
+        assert waits.is_alive()
+    waits.join(30)
+    assert got == [False]
+
+
 def test_the_provider_ends_sessions_by_its_own_names(opener: Opener) -> None:
     store = opener.ready()
     store.bind(identity("i", "alice", "alice"))
@@ -371,9 +395,16 @@ def test_rows_that_come_and_go_leave_no_error(opener: Opener) -> None:
 class CutOff(Database):
     """Loses every connection after the work was committed: then it is done once more."""
 
-    def run(self, work: Callable[[Any], Any]) -> Any:
+    def run(self, work: Callable[[Any], Any], after_loss: Callable[[Any], Any] | None = None) -> Any:
         super().run(work)
-        return super().run(work)
+        return super().run(after_loss or work)
+
+
+class CutOffBefore(Database):
+    """Has lost every connection before the work was begun."""
+
+    def run(self, work: Callable[[Any], Any], after_loss: Callable[[Any], Any] | None = None) -> Any:
+        return super().run(after_loss or work)
 
 
 def test_what_was_done_by_a_connection_that_is_lost_then_is_told(opener: Opener) -> None:
@@ -386,5 +417,18 @@ def test_what_was_done_by_a_connection_that_is_lost_then_is_told(opener: Opener)
     cut_off = PythonStore(CutOff(opener.database().engine))
     assert cut_off.begin_recheck(kept[0], 110, 120)
     assert not cut_off.begin_recheck(kept[0], 111, 121), "somebody asks"
+    kept = session(1, 100, 200, refresh="new")
+    assert cut_off.renew_session(kept, 120, 130)
+    assert cut_off.renew_session(kept, 130, 0)
+    assert not cut_off.renew_session(kept, 130, 0), "the right was given back"
     assert cut_off.remove_session(kept[0]) == kept
     assert cut_off.remove_session(kept[0]) is None
+    store.add_session(kept)
+    assert store.begin_recheck(kept[0], 110, 120)
+    late = PythonStore(CutOffBefore(opener.database().engine))
+    assert not late.begin_recheck(kept[0], 110, 120), "the same second, and another's"
+    assert late.begin_recheck(kept[0], 120, 130), "now it is free"
+    assert store.renew_session(kept, 130, 0)
+    assert not late.renew_session(kept, 130, 0), "the very same, and another's"
+    assert late.remove_session(kept[0]) == kept
+    assert late.remove_session(kept[0]) is None
