@@ -20,7 +20,7 @@ cargo fuzz --version >/dev/null 2>&1 || missing 'cargo fuzz (cargo install cargo
 
 # The longest input of each, in bytes: as long as what is accepted gets in practice, because longer ones are slower.
 declare -A longest=(
-  [callback]=2048 [compact]=4096 [cookie]=6000 [discovery]=4096 [key_set]=16384 [next]=2200 [settings]=4096
+  [callback]=2048 [compact]=4096 [cookie]=6000 [discovery]=4096 [key_set]=16384 [next]=2200 [roles]=2048 [settings]=4096
 )
 targets=("$@")
 [ "$#" -gt 0 ] || for file in fuzz/targets/*.rs; do targets+=("$(basename "$file" .rs)"); done

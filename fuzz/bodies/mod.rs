@@ -8,6 +8,7 @@ pub mod cookie;
 pub mod discovery;
 pub mod key_set;
 pub mod next;
+pub mod roles;
 pub mod settings;
 pub mod told;
 
@@ -15,12 +16,13 @@ pub mod told;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("callback", callback::run),
     ("compact", compact::run),
     ("cookie", cookie::run),
     ("discovery", discovery::run),
     ("key_set", key_set::run),
     ("next", next::run),
+    ("roles", roles::run),
     ("settings", settings::run),
 ];

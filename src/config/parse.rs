@@ -99,6 +99,12 @@ pub fn parse(raw: &Raw, facts: &Facts) -> Result<Config, Vec<Fault>> {
     if reader.faults.is_empty() { Ok(config) } else { Err(reader.faults) }
 }
 
+/// The name of a role as it stands, unless that could forge a line of the log.
+fn named(role: &str) -> String {
+    let quoted = quote(role);
+    if quoted.get(1..=role.len()) == Some(role) { role.to_owned() } else { quoted }
+}
+
 /// An address as a fault may repeat it: not when a password may be in it. What stands before an `@` counts as one even
 /// where the whole cannot be read as an address.
 fn address(value: &str) -> String {
@@ -279,7 +285,7 @@ impl<'r> Reader<'r> {
         let source = self.raw.values.get("roles").map_or("", |given| &given.source);
         super::roles::parse(text, facts.mlflow).unwrap_or_else(|faults| {
             self.faults.extend(faults.into_iter().map(|(role, expected, found)| Fault {
-                key: role.map_or_else(|| source.to_owned(), |role| format!("{source} {role}")),
+                key: role.map_or_else(|| source.to_owned(), |role| format!("{source} {}", named(&role))),
                 expected,
                 found,
             }));

@@ -103,7 +103,7 @@ impl Reader {
             || WORKSPACE_RESERVED.contains(&workspace)
         {
             self.fault(
-                "a workspace as MLflow names them: 2 to 63 of a-z 0-9 -, no '-' at an end, not a path of MLflow's",
+                "a workspace as MLflow names them: 2 to 63 of a-z 0-9 -, no '-' at an end, no path that MLflow has",
                 &quote(workspace),
             );
         }

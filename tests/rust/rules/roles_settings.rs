@@ -125,7 +125,7 @@ fn every_fault_is_told_at_once_with_the_role_and_the_line() {
         "found 'member' in 'member of something'",
         "found 'everyone' in 'everyone else'",
         "found 'a' in 'a b/c ='",
-        "OIDC_ROLES Research/x: expected a workspace as MLflow names them: 2 to 63 of a-z 0-9 -, no '-' at an end, not a path of MLflow's, found 'Research'",
+        "OIDC_ROLES Research/x: expected a workspace as MLflow names them: 2 to 63 of a-z 0-9 -, no '-' at an end, no path that MLflow has, found 'Research'",
         "OIDC_ROLES NOBODY: expected each resource once in a role, found READ as well as 'experiment * EDIT'",
         "OIDC_ROLES nobody: expected somebody who has the role: 'group NAME' or 'everyone', found nobody",
         "OIDC_ROLES nothing: expected a grant, such as 'experiment * READ', found none",
