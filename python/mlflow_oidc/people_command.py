@@ -78,6 +78,7 @@ def _described(username: str, identity: Identity | None, user: User | None) -> d
         "user_id": user.id if user else None,
         "is_admin": user.is_admin if user else None,
         "account": _account(identity, user),
+        "password": not user.is_ours if user else None,
         "issuer": identity.issuer if identity else None,
         "subject": identity.subject if identity else None,
         "groups": identity.groups if identity else None,
@@ -121,7 +122,6 @@ def _show(options: argparse.Namespace, place: Place) -> int:
     told["may_come_in"] = None
     if identity and judged:
         told["may_come_in"] = judged["admitted"] and not _is_shut(place, identity, user, judged)
-    told["password"] = None if user is None else not user.is_ours
     told["roles"] = rights and rights.roles and [_role(role) for role in rights.roles]
     told["grants"] = rights and [grant._asdict() for grant in rights.grants]
     told["sessions"] = [_session(session) for session in sessions]
@@ -163,7 +163,8 @@ def _why(
             "set in MLflow, and no token has told of an admin group: a login is refused (account_protected)"
         )
     if wanted is None:
-        return "set in MLflow: there is no admin group, or no token has told any groups"
+        why = "there is no admin group, or no token has told any groups"
+        return f"set in MLflow: {why}" if user.is_admin else why
     if wanted == user.is_admin:
         return f"{'' if wanted else 'not '}in an admin group"
     if wanted:

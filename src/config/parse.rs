@@ -37,7 +37,7 @@ const UNPROTECTED: [&str; 3] = ["/static", "/health", "/favicon.ico"];
 /// Providers where anybody can have an account, and how to let in only one's own people.
 const OPEN_TO_ALL: [(&str, &str); 3] = [
     ("https://accounts.google.com", "OIDC_GROUPS_CLAIM=hd and OIDC_USER_GROUP=your-domain.example"),
-    ("https://gitlab.com", "OIDC_GROUPS_CLAIM=groups_direct and OIDC_USER_GROUP=your-group"),
+    ("https://gitlab.com", "OIDC_USER_GROUP=your-group"),
     (
         "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0",
         "or take your tenant's issuer: this one is for personal accounts",

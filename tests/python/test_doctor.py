@@ -252,6 +252,14 @@ FILES: list[tuple[str, Callable[[str], str], str, str]] = [
 ]
 
 
+@pytest.mark.parametrize("words", ["line 1 cannot be read", "(DuplicateOptionError)"])
+def test_of_a_file_that_cannot_be_read_nothing_is_missed(ward: Ward, words: str) -> None:
+    """What it says would be reported as missing, and whoever adds it once more looks in the wrong place."""
+    ward.ini = next(change(INI) for _, change, _, said in FILES if words in said)
+    (told,) = ward.look().faults
+    assert words in told
+
+
 @pytest.mark.parametrize(("change", "check", "words"), [row[1:] for row in FILES], ids=[r[0] for r in FILES])
 def test_a_fault_of_the_file(ward: Ward, change: Callable[[str], str], check: str, words: str) -> None:
     ward.ini = change(ward.ini)
@@ -280,13 +288,21 @@ def test_the_password_that_mlflow_ships(ward: Ward) -> None:
 
 
 def test_a_password_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample leaves it out; MLflow before 3.16.1 ends in a KeyError then."""
+    """The sample leaves it out; before 3.16.1 MLflow ends in a KeyError then, later at its first start."""
     (tmp_path / "basic_auth.ini").write_text(INI.replace("admin_password", "# admin_password"))
     monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(tmp_path / "basic_auth.ini"))
-    for version, levels in (("3.15.2", ["FAULT"]), ("3.16.1", [])):
+    monkeypatch.chdir(tmp_path)
+
+    def levels(version: str) -> list[str]:
         patient = doctor.Patient()
         patient.mlflow_version = version
-        assert [finding.level for finding in doctor_checks.administrator(patient)] == levels, version
+        return [finding.level for finding in doctor_checks.administrator(patient)]
+
+    assert levels("3.15.2") == ["FAULT"]
+    assert levels("3.16.1") == ["warning"]
+    (tmp_path / "basic_auth.db").touch()
+    assert levels("3.15.2") == ["FAULT"]
+    assert levels("3.16.1") == [], "it has started before"
 
 
 def test_a_package_that_hides_ours(ward: Ward) -> None:

@@ -107,13 +107,14 @@ def test_everybody_who_signed_in_is_listed(
         "username": name_of(ada),
         "is_admin": True,
         "account": "made here",
+        "password": False,
         "issuer": provider.issuer,
         "subject": ada,
         "groups": ["MLFLOW_admin", "lab"],
         "sessions": 2,
     }
     assert users.person(name_of(bob))["sessions"] == 0
-    assert users.person(carol)["account"] == "local"
+    assert (users.person(carol)["account"], users.person(carol)["password"]) == ("local", True)
     assert carol not in users.said("list")
 
     today = time.strftime("%Y-%m-%d", time.gmtime())
@@ -324,6 +325,8 @@ def test_an_account_is_made_and_given_rights_before_the_first_login(
     said = users.said("link", name, "--subject", dora, status=1)
     assert "--make makes one" in said
     assert f"Linked {name} to the subject {dora}" in users.said("link", name, "--subject", dora, "--make")
+    because = "there is no admin group, or no token has told any groups"
+    assert users.json("show", name)["admin_because"] == because
     grant(server, name, "MANAGE")
     assert not works(server, name)
     assert signed_in(server, provider, dora).signed_in()["username"] == name

@@ -6,7 +6,7 @@ use crate::support::{facts, parse};
 fn a_provider_that_anybody_can_join_needs_a_group() {
     for (issuer, advice) in [
         ("https://accounts.google.com", "OIDC_GROUPS_CLAIM=hd"),
-        ("https://gitlab.com", "OIDC_GROUPS_CLAIM=groups_direct"),
+        ("https://gitlab.com", "(OIDC_USER_GROUP=your-group)"),
         ("https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0", "your tenant"),
     ] {
         let settings = [("OIDC_ISSUER_URL", issuer), ("OIDC_USER_GROUP", "")];
