@@ -94,6 +94,7 @@ class Settings:
             raise Refused(f"[oidc:roles] is not carried out: {reason}")
         self.warnings: list[str] = told["settings"]["warnings"]
         self.count: int = told["settings"]["read"]["roles"]
+        self.issuer: str = told["settings"]["read"]["issuer"]
         self.user_groups: list[str] = told["settings"]["read"]["user_groups"]
         self.admin_groups: list[str] = told["settings"]["read"]["admin_groups"]
         self.source = _source(told["source"], place)
@@ -105,6 +106,7 @@ class Settings:
         return [
             f"Roles in the settings: {self.count}, from {self.source}",
             f"Members: {members}. Administrators: {', '.join(self.admin_groups) or 'no group'}.",
+            f"Provider: {self.issuer}",
             "",
         ]
 
@@ -199,7 +201,7 @@ def _carry_out(people: People, plan: Plan, options: argparse.Namespace) -> int:
     roles = Roles(Database(people.mlflow))
     left_out: dict[Change, str] = {}
     changes = plan.changes
-    for _ in range(_AGAIN):
+    for left in reversed(range(_AGAIN)):
         for index, why in roles.change([each.change for each in changes]):
             if why is not None and (change := changes[index].change) not in left_out:
                 left_out[change] = why
@@ -212,6 +214,8 @@ def _carry_out(people: People, plan: Plan, options: argparse.Namespace) -> int:
             if not options.json:
                 print("\nDone.")
             return DONE
+        if not left:
+            break
         # People sign in meanwhile. A program reads one object, and it was printed.
         to = sys.stderr if options.json else sys.stdout
         for line in [
@@ -237,6 +241,7 @@ def _print(plan: Plan, *, as_json: bool) -> None:
             "changes": [_object(each) for each in plan.changes],
             "warnings": settings.warnings,
             "source": settings.source,
+            "issuer": settings.issuer,
             "user_groups": settings.user_groups,
             "admin_groups": settings.admin_groups,
         }

@@ -424,7 +424,7 @@ def test_plan_and_apply_as_people_see_them(own: Callable[..., MlflowServer], pro
     wanted = wanted[: wanted.index("reviewers")] + wanted[wanted.index("readers") :]
     wanted += "\nresearch/guests =\n    group ml-*\n    workspace * USE"
     command = Command(server)
-    head = "Members: MLFLOW. Administrators: MLFLOW_admin.\n\n"
+    head = f"Members: MLFLOW. Administrators: MLFLOW_admin.\nProvider: {provider.issuer}\n\n"
     none = command.run("roles", "plan", "--detailed-exitcode")
     assert (none.returncode, none.stdout) == (
         0,
