@@ -106,7 +106,7 @@ def _is_bound(
 
 def unlink(options: argparse.Namespace, place: Place) -> int:
     """Takes a binding away, after a question. The exit status; raises ``Refused``."""
-    with opened(place) as people:
+    with opened(place, changes=True) as people:
         user = people.user(options.user)
         if user is not None and people.bound_to(user.username) is None and _roles_left(people, place, user):
             return _finish(people, place, user, options)
@@ -208,7 +208,7 @@ def sign_out(options: argparse.Namespace, place: Place) -> int:
     ):
         return misused(f"a session is named by {HANDLE_LIMIT} to 64 hexadecimal digits")
     read, _ = place.read()
-    with opened(place) as people:
+    with opened(place, changes=True) as people:
         if handle is not None:
             session = people.end_session(handle.lower())
             print(printable(f"Ended the session {session.handle} of {session.username or 'nobody'}."))

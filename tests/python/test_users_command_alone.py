@@ -1,4 +1,4 @@
-"""What `mlflow-oidc users unlink` and `link --replace` do to the roles that groups gave, with no server."""
+"""`mlflow-oidc users` with no server: the roles that groups gave, and the tables of an older version."""
 
 from __future__ import annotations
 
@@ -108,3 +108,33 @@ def test_an_unlink_that_was_cut_off_is_finished_by_the_next_one(place: Place) ->
     )
     assert place.roles() == [("theirs",)]
     assert "is bound to no identity" in place.users.said("unlink", "carol", "--yes", status=1)
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_looking_leaves_the_tables_of_an_older_version_as_they_are(place: Place, journal: str) -> None:
+    """Its server may be running. A change brings them up to date."""
+
+    def state() -> tuple[set[str], str]:
+        with closing(sqlite3.connect(f"{place.file}-oidc")) as ours:
+            columns = {row[1] for row in ours.execute("PRAGMA table_info(oidc_sessions)")}
+            return columns, ours.execute("PRAGMA journal_mode").fetchone()[0]
+
+    with closing(sqlite3.connect(f"{place.file}-oidc")) as ours:
+        ours.executescript(
+            f"PRAGMA journal_mode = {journal}; DROP TABLE oidc_sessions;"
+            "CREATE TABLE oidc_sessions (id_hash BLOB NOT NULL PRIMARY KEY, issuer TEXT NOT NULL,"
+            " subject TEXT NOT NULL, provider_sid TEXT, created_at INTEGER NOT NULL,"
+            " expires_at INTEGER NOT NULL, sealed_id_token TEXT) WITHOUT ROWID;"
+            "INSERT INTO oidc_sessions VALUES"
+            f" (zeroblob(32), '{ISSUER}', 'sub-of-carol', NULL, 1, 9999999999, NULL);"
+        )
+    before = state()
+    (session,) = place.users.json("sessions")
+    assert (session["username"], session["handle"]) == ("carol", "0" * 12)
+    assert place.users.person("carol")["sessions"] == 1
+    place.users.json("show", "carol")
+    assert state() == before
+    assert before[1] == journal
+    place.users.said("sign-out", "carol")
+    assert state()[0] - before[0] == {"checked_at", "recheck_until", "sealed_refresh_token"}
+    assert place.users.nothing("sessions")
