@@ -6,7 +6,6 @@ file of ours. That file is opened by Python's copy of SQLite alone here, in a pr
 between processes the locks hold (docs/architecture.md, "Where the rows are").
 """
 
-import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -318,19 +317,11 @@ def _identity(row: Any) -> Identity:
         row.subject,
         row.username,
         int(row.user_id),
-        _groups(row.groups),
+        tables.groups_of(row.groups),
         int(row.told_at),
         bool(row.made_here),
         int(row.live),
     )
-
-
-def _groups(text: str | None) -> list[str] | None:
-    try:
-        return None if text is None else [str(group) for group in json.loads(text)]
-    except (ValueError, TypeError):
-        # What cannot be read counts as not told, as in a server.
-        return None
 
 
 def _user(row: Any) -> User:

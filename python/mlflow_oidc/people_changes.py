@@ -45,8 +45,13 @@ def link(options: argparse.Namespace, place: Place) -> int:
             return DONE
     with opened(place, writes=True) as people:
         user = user or people.make(options.user)
-        people.link(Identity(issuer, options.subject, user.username, user.id, None, 0, user.is_ours), old)
+        wanted = Identity(issuer, options.subject, user.username, user.id, None, 0, user.is_ours)
+        taken = _take_roles(people, place, old, user)
+        people.link(wanted, old)
+        taken += _take_roles(people, place, old, user)
     print(printable(f"Linked {user.username} to the subject {options.subject} of {issuer}."))
+    if taken:
+        print(_taken(taken))
     print("Whoever signs in as that subject has this account and all its grants.")
     if proven:
         told = names(read["admin_groups"]) if read and read["admin_groups"] else "the admin group"
@@ -94,48 +99,71 @@ def _is_bound(
     if old is not None and not options.replace:
         raise Refused(
             f"{options.user!r} is bound to the subject {old.subject!r} of {old.issuer}; "
-            "--replace takes it from there, and ends the sessions"
+            "--replace takes it from there with the roles that groups gave, and ends the sessions"
         )
     return False
 
 
 def unlink(options: argparse.Namespace, place: Place) -> int:
     """Takes a binding away, after a question. The exit status; raises ``Refused``."""
-    with opened(place) as people:
-        identity = bound(people, options.user)
+    with opened(place, changes=True) as people:
         user = people.user(options.user)
+        if user is not None and people.bound_to(user.username) is None and _roles_left(people, place, user):
+            return _finish(people, place, user, options)
+        identity = bound(people, options.user)
         read, _ = place.read()
         by_rule = bool(read and read["link_existing_users"])
         if not options.yes and (stop := _asked(_consequence(identity, user, by_rule))) is not None:
             return stop
+        taken = _take_roles(people, place, identity, user)
         if not people.unlink(identity):
             raise Refused("somebody else has unlinked it in this moment")
-        ended = _take_roles(people, place, identity, user)
+        taken += _take_roles(people, place, identity, user)
     print(
         printable(f"Unlinked {identity.username} from the subject {identity.subject} of {identity.issuer}.")
     )
-    print(f"{_ended(identity.sessions)} {_soon(read)} {ended} All else that they had in MLflow is as it was.")
+    ended = f"{_ended(identity.sessions)} {_soon(read)} {_taken(taken)}"
+    print(f"{ended} All else that they had in MLflow is as it was.")
     if identity.made_here and user is not None and not user.is_ours:
         print("The account was given a password; with it they get in, where OIDC_BASIC_AUTH is on.")
     return DONE
 
 
-def _take_roles(people: People, place: Place, identity: Identity, user: User | None) -> str:
-    """Takes what groups gave: nobody follows the groups of an account that is bound to nobody. In words.
+def _finish(people: People, place: Place, user: User, options: argparse.Namespace) -> int:
+    """Takes what groups gave to an account that is bound to nobody any more: an unlink was cut off."""
+    left = len(_roles_left(people, place, user))
+    question = f"{user.username} is bound to no identity, and has roles still that groups gave: {left}. Take?"
+    if not options.yes and (stop := _asked(question)) is not None:
+        return stop
+    print(printable(f"{user.username} is bound to no identity. {_taken(_take(people, place, user))}"))
+    return DONE
 
-    After the binding, in a transaction of its own: the rows may be in two files, and as long as the binding
-    is there a login gives the roles again.
+
+def _take_roles(people: People, place: Place, identity: Identity | None, user: User | None) -> int:
+    """Takes what groups gave: nobody follows the groups of an account that is bound to nobody. How many.
+
+    Before the binding goes, so that a fault leaves all as it was, and again afterwards: the rows may be in
+    two files, and as long as the binding is there a request gives the roles again.
     """
-    if (
-        user is None
-        or user.id != identity.user_id
-        or missing(people.mlflow, place.patient.mlflow_version or "")
-    ):
-        return ""
-    roles = Roles(Database(people.mlflow))
-    theirs = roles.of_user(ROLE_PREFIX, user.id)
-    roles.change([("unassign", workspace, name, "", "", "", user.id) for workspace, name in theirs])
-    return f"Roles that groups gave and that are taken away: {len(theirs)}."
+    is_theirs = identity is not None and user is not None and user.id == identity.user_id
+    return _take(people, place, user) if is_theirs and user is not None else 0
+
+
+def _take(people: People, place: Place, user: User) -> int:
+    theirs = _roles_left(people, place, user)
+    changes = [("unassign", workspace, name, "", "", "", user.id) for workspace, name in theirs]
+    Roles(Database(people.mlflow)).change(changes)
+    return len(theirs)
+
+
+def _roles_left(people: People, place: Place, user: User) -> list[tuple[str, str]]:
+    if missing(people.mlflow, place.patient.mlflow_version or ""):
+        return []
+    return Roles(Database(people.mlflow)).of_user(ROLE_PREFIX, user.id)
+
+
+def _taken(count: int) -> str:
+    return f"Roles that groups gave and that are taken away: {count}."
 
 
 def _consequence(identity: Identity, user: User | None, by_rule: bool) -> str:
@@ -180,7 +208,7 @@ def sign_out(options: argparse.Namespace, place: Place) -> int:
     ):
         return misused(f"a session is named by {HANDLE_LIMIT} to 64 hexadecimal digits")
     read, _ = place.read()
-    with opened(place) as people:
+    with opened(place, changes=True) as people:
         if handle is not None:
             session = people.end_session(handle.lower())
             print(printable(f"Ended the session {session.handle} of {session.username or 'nobody'}."))

@@ -85,8 +85,9 @@ def _file(url: URL) -> str | None:
 
 
 @contextmanager
-def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
-    """MLflow's tables and ours; with ``writes`` ours are made where they are missing.
+def opened(place: Place, *, writes: bool = False, changes: bool = False) -> Iterator[People]:
+    """MLflow's tables and ours; with ``writes`` ours are made where they are missing, with ``changes`` those
+    of an older version are brought up to date. To look changes nothing: an older server may be running.
 
     Raises:
         Refused: There is no such database, or it gave no answer; in words without its password.
@@ -94,7 +95,7 @@ def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
     people = None
     try:
         try:
-            people = _open(place, writes)
+            people = _open(place, writes, changes)
         except (TypeError, ValueError) as fault:
             # A driver that does not know a parameter of the address, or cannot read one.
             raise Refused(f"the driver does not take database_uri: {_words(fault, place.url)}") from None
@@ -111,7 +112,7 @@ def opened(place: Place, *, writes: bool = False) -> Iterator[People]:
             people.close()
 
 
-def _open(place: Place, writes: bool) -> People:
+def _open(place: Place, writes: bool, changes: bool) -> People:
     url = place.url
     path = _file(url)
     if path is None:
@@ -131,7 +132,10 @@ def _open(place: Place, writes: bool) -> People:
     ours = f"{path}-oidc"
     if not writes and not Path(ours).is_file():
         return People(mlflow, _empty())
-    if writes or not _is_current(ours):
+    lacking = {} if writes else _lacking(ours)
+    if lacking and not changes:
+        return People(mlflow, _as_current(ours, lacking))
+    if writes or lacking:
         is_new = not Path(ours).exists()
         # By the wheel's own copy of SQLite, which closes the file before Python's opens it.
         _native.prepare_tables(path)
@@ -171,13 +175,43 @@ def _empty() -> Any:
     return engine
 
 
-def _is_current(path: str) -> bool:
+def _lacking(path: str) -> dict[str, set[str]]:
+    """The columns that our tables in a file of an older version do not have, by table."""
     with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
-        return all(
-            {column.name for column in table.columns}
-            <= {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
+        found = {
+            table.name: {column.name for column in table.columns}
+            - {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
             for table in (tables.identities, tables.sessions)
+        }
+    return {name: columns for name, columns in found.items() if columns}
+
+
+def _as_current(path: str, lacking: dict[str, set[str]]) -> Any:
+    """Such a file to look at: each connection sees what is lacking as it would be in a row of old.
+
+    By views of the connection's own, which stand before the tables of the same names.
+    """
+    views = []
+    for name, columns in lacking.items():
+        all_columns = tables.metadata.tables[name].columns
+        is_there = len(columns) < len(all_columns)
+        wanted = ", ".join(
+            f"{column.server_default.arg if column.server_default is not None else 'NULL'} AS {column.name}"
+            if column.name in columns
+            else f'"{column.name}"'
+            for column in all_columns
         )
+        views.append(
+            f"CREATE TEMP VIEW {name} AS SELECT {wanted} {f'FROM main.{name}' if is_there else 'WHERE 0'}"
+        )
+    engine = _sqlite(path)
+
+    def stand_before(connection: Any, _: Any) -> None:
+        for view in views:
+            connection.execute(view)
+
+    sqlalchemy.event.listen(engine, "connect", stand_before)
+    return engine
 
 
 def _words(fault: Exception, url: URL) -> str:

@@ -170,6 +170,8 @@ class Roles:
         a name that is only like one of ours is somebody else's.
         """
         changes = list(changes)
+        if not changes:
+            return []
         looks = False
         for _ in range(_RACES):
             try:
@@ -216,9 +218,15 @@ class _Work:
         """With ``looks`` the database is asked what it takes for the same before a row is added to it."""
         self._connection = connection
         self._looks = looks
+        self._is_sqlite = connection.dialect.name == "sqlite"
         self._made: set[int] = set()
 
     def do(self, changes: Sequence[Change]) -> list[Undone]:
+        if self._is_sqlite:
+            # Python's driver begins a transaction before the first statement that writes. A number that is
+            # read before that waits with it for another writer, whose role it may be by then: SQLite gives
+            # the number of a role that went to the next one that anybody makes.
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
         numbers = self._numbers({(workspace, name) for _, workspace, name, *_ in changes})
         undone: list[Undone] = []
         for index, change in enumerate(changes):
@@ -241,22 +249,25 @@ class _Work:
 
     def _one(self, number: int, change: Change) -> str | None:
         """Why it cannot be made of this role."""
-        what, _, _, first, second, third, user = change
+        what, workspace, name, first, second, third, user = change
+        which = (_ROLES.c.id == number, _ROLES.c.workspace == workspace, _ROLES.c.name == name)
+        # Written by the number as long as it is that role's, on every database.
+        role = sqlalchemy.select(_ROLES.c.id).where(*which).scalar_subquery()
         if what in ("create", "describe"):
-            self._run(sqlalchemy.update(_ROLES).where(_ROLES.c.id == number).values(description=first))
+            self._run(sqlalchemy.update(_ROLES).where(*which).values(description=first))
         elif what == "grant":
-            return self._grant(number, first, second, third)
+            return self._grant(number, role, first, second, third)
         elif what == "revoke":
             there = self._granted(number, first, second).get(second)
-            self._run(sqlalchemy.delete(_GRANTS).where(_GRANTS.c.id == there))
+            self._run(sqlalchemy.delete(_GRANTS).where(_GRANTS.c.id == there, _GRANTS.c.role_id == role))
         elif what == "delete":
             for table in (_GRANTS, _ASSIGNED):
-                self._run(sqlalchemy.delete(table).where(table.c.role_id == number))
-            self._run(sqlalchemy.delete(_ROLES).where(_ROLES.c.id == number))
+                self._run(sqlalchemy.delete(table).where(table.c.role_id == role))
+            self._run(sqlalchemy.delete(_ROLES).where(*which))
         elif what == "assign":
-            self._assign(number, user, first)
+            self._assign(number, role, user, first)
         elif what == "unassign":
-            mine = (_ASSIGNED.c.role_id == number, _ASSIGNED.c.user_id == user)
+            mine = (_ASSIGNED.c.role_id == role, _ASSIGNED.c.user_id == user)
             self._run(sqlalchemy.delete(_ASSIGNED).where(*mine))
         else:
             raise ValueError(what)
@@ -289,6 +300,10 @@ class _Work:
         values = {"workspace": workspace, "name": name, "description": description}
         inserted = self._run(sqlalchemy.insert(_ROLES).values(values))
         number = int(inserted.inserted_primary_key[0])
+        if self._is_sqlite:
+            # Left by the last role of that number, where foreign keys were off: nobody has the new one yet.
+            for table in (_GRANTS, _ASSIGNED):
+                self._run(sqlalchemy.delete(table).where(table.c.role_id == number))
         self._made.add(number)
         return number
 
@@ -300,18 +315,20 @@ class _Work:
         )
         return {str(found): int(grant) for found, grant in self._run(query).all()}
 
-    def _grant(self, number: int, kind: str, pattern: str, permission: str) -> str | None:
+    def _grant(self, number: int, role: Any, kind: str, pattern: str, permission: str) -> str | None:
         # Not by the count of updated rows: MySQL does not count those that are as they should be.
         is_new = number in self._made and not self._looks
         there = {} if is_new else self._granted(number, kind, pattern)
         if pattern in there:
-            changed = sqlalchemy.update(_GRANTS).where(_GRANTS.c.id == there[pattern])
+            mine = (_GRANTS.c.id == there[pattern], _GRANTS.c.role_id == role)
+            changed = sqlalchemy.update(_GRANTS).where(*mine)
             self._run(changed.values(permission=permission))
             return None
         if there:
             return f"the role has one on {next(iter(there))!r}, and the database takes the names for one"
+        # The column takes no NULL: of a role that is not there any more it is an IntegrityError.
         values = {
-            "role_id": number,
+            "role_id": role,
             "resource_type": kind,
             "resource_pattern": pattern,
             "permission": permission,
@@ -341,11 +358,11 @@ class _Work:
         step.commit()
         return None
 
-    def _assign(self, number: int, user: int, username: str) -> None:
+    def _assign(self, number: int, role: Any, user: int, username: str) -> None:
         mine = (_ASSIGNED.c.role_id == number, _ASSIGNED.c.user_id == user)
         if self._run(sqlalchemy.select(_ASSIGNED.c.id).where(*mine)).first() is not None:
             return
         # Of a user who is there: one who was removed must leave nothing that the next of that number gets.
         who = (_USERS.c.id == user, _USERS.c.username == username)
-        source = sqlalchemy.select(_USERS.c.id, sqlalchemy.literal(number)).where(*who)
+        source = sqlalchemy.select(_USERS.c.id, role).where(*who)
         self._run(sqlalchemy.insert(_ASSIGNED).from_select(["user_id", "role_id"], source))

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from mlflow_oidc.asking import Database, Unanswered, told
-from mlflow_oidc.tables import NAME_LIMIT, fits, identities, metadata, sessions
+from mlflow_oidc.tables import NAME_LIMIT, fits, groups_of, identities, metadata, sessions
 
 T = TypeVar("T")
 # issuer, subject, username, user_id, groups, told_at, made_here
@@ -285,17 +285,7 @@ def _groups_text(groups: list[str] | None) -> str | None:
 
 def _identity(row: Any) -> Identity:
     issuer, subject, username, user_id, text, told_at, made_here = row
-    return issuer, subject, username, int(user_id), _groups(text), int(told_at), bool(made_here)
-
-
-def _groups(text: str | None) -> list[str] | None:
-    try:
-        groups = json.loads(text) if text is not None else None
-    except ValueError:
-        return None
-    # What cannot be read counts as not told: it opens no door.
-    readable = isinstance(groups, list) and all(isinstance(group, str) for group in groups)
-    return groups if readable else None
+    return issuer, subject, username, int(user_id), groups_of(text), int(told_at), bool(made_here)
 
 
 def _session(row: Any) -> Session:

@@ -5,6 +5,7 @@ Names are compared byte for byte everywhere. The collations of MySQL, MariaDB an
 a name at the provider would be somebody else here. So names are bytes there: UTF-8 in VARBINARY.
 """
 
+import json
 from typing import Any
 
 import sqlalchemy
@@ -83,6 +84,16 @@ class Hash(TypeDecorator):  # type: ignore[misc]
 def fits(name: str) -> bool:
     """Whether a name can be written as it is. PostgreSQL has no NUL, and SQL Server none at the end."""
     return len(name) <= NAME_LIMIT and "\0" not in name
+
+
+def groups_of(text: str | None) -> list[str] | None:
+    """The groups in a row. What cannot be read counts as not told: it opens no door."""
+    try:
+        groups = json.loads(text) if text is not None else None
+    except ValueError:
+        return None
+    readable = isinstance(groups, list) and all(isinstance(group, str) for group in groups)
+    return groups if readable else None
 
 
 # MySQL alone has tables without transactions (MyISAM), and an operator may have made them the default.

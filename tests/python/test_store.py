@@ -13,6 +13,7 @@ import sqlalchemy
 
 from mlflow_oidc._native import Store
 from mlflow_oidc.asking import Database
+from mlflow_oidc.people import People
 from mlflow_oidc.store import Store as PythonStore
 from mlflow_oidc.tables import NAME_LIMIT
 from support.stores import NAMES, Opener, at_once, identity, session
@@ -367,14 +368,21 @@ def test_a_database_of_an_older_version_gets_the_columns_that_it_lacks(opener: O
 
 
 @pytest.mark.parametrize(
-    "text", ["", "MLFLOW_admin", "{}", "[1]", '["MLFLOW_admin"', "null", '"MLFLOW_admin"']
+    "text",
+    ["", "MLFLOW_admin", "{}", '{"MLFLOW_admin": 1}', "[1]", '["MLFLOW_admin"', "null", '"MLFLOW_admin"'],
 )
 def test_groups_that_cannot_be_read_count_as_not_told(opener: Opener, text: str) -> None:
     store = opener.ready()
     store.bind(identity("i", "alice", "alice"))
     quote = "`" if "mariadb" in opener.name else '"'
-    opener.execute(f"UPDATE oidc_identities SET {quote}groups{quote} = '{text}'")
+    # A colon would begin the name of a parameter.
+    written = text.replace(":", "\\:")
+    opener.execute(f"UPDATE oidc_identities SET {quote}groups{quote} = '{written}'")
     assert store.identity("i", "alice") == identity("i", "alice", "alice", groups=None), "opens no door"
+    engine = opener.database().engine
+    told = People(engine, engine).bound_to("alice")
+    assert told is not None
+    assert told.groups is None, "nor does mlflow-oidc users say otherwise"
 
 
 def test_rows_that_come_and_go_leave_no_error(opener: Opener) -> None:

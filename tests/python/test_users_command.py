@@ -576,7 +576,7 @@ def test_before_anybody_has_signed_in(make_server: MakeServer, provider: Provide
     assert "1 session has ended" in Command(morning).said("sign-out", name)
 
 
-def test_a_table_of_an_older_version_is_brought_up_to_date(
+def test_a_table_of_an_older_version_is_read_as_it_is(
     users: Command, server: MlflowServer, tmp_path: Any
 ) -> None:
     import shutil
