@@ -204,6 +204,7 @@ def _engine_of_first_request() -> Engine:
 
     Raises:
         Unavailable: The database could not be asked; or, on the event loop, not in time.
+        RuntimeError: On the event loop, for anything else that kept a thread from making it.
     """
     global _maker
     if _get_running_loop() is None:
@@ -219,7 +220,13 @@ def _engine_of_first_request() -> Engine:
     engine, fault = _engine, _fault
     if engine is not None:
         return engine
-    raise fault or Unavailable("it did not answer in time")
+    if fault is None:
+        raise Unavailable("it did not answer in time")
+    # A new one each time: each raise hangs its frames, and with them a whole request, on the object, and
+    # anybody may send requests.
+    if isinstance(fault, Unavailable):
+        raise Unavailable(*fault.args)
+    raise RuntimeError("the engine could not be made") from fault
 
 
 def _make_in_background() -> None:

@@ -1,6 +1,6 @@
 //! From an identity to a row of MLflow's `users`: binding, making, the admin flag, and taking it back.
 
-use super::users::{forget, forgotten, prepared, remember};
+use super::users::{forget, forgotten, prepared, remember, user_of};
 use super::{Admitted, App, roles};
 use crate::error::{Code, Error, Result, quote};
 use crate::identity::{Identity, Statement};
@@ -92,8 +92,11 @@ fn write(app: &App, statement: &Statement) -> Result<Written> {
         turn_away(app, statement, before, |row| check_flag(app, row, &user).is_ok())?;
         return Err(refusal);
     }
+    // A token that tells of no groups leaves those that are known, and what they give.
+    let wanted = wanted.or_else(|| app.config.rules.is_admin(row.groups.as_deref()));
     let flag_written = follow_admin(app, &row, &user, wanted)?;
-    // Before the groups are noted, like the flag: after a crash between the two the groups are still news.
+    // Before the groups are noted, like the flag: after a crash between the two the groups are still news. What an older statement's
+    // crash leaves beside groups that are noted already, the next look finds (`agree`).
     let roles_written = roles::follow(app, &row)?;
     if row != before {
         app.world.store.note(&row)?;
@@ -122,8 +125,7 @@ fn take_note(statement: &Statement, row: &mut IdentityRow) {
 }
 
 /// Somebody who was let in before and may not be any more: what the provider says now is noted, the flag that a login gave is
-/// taken back, and the sessions end. One that a crash leaves behind is worth nothing beside the noted groups. `is_let_in` says
-/// it of the row as others have noted it.
+/// taken back, and the sessions end. `is_let_in` says it of the row as others have noted it.
 fn turn_away(
     app: &App,
     statement: &Statement,
@@ -133,18 +135,15 @@ fn turn_away(
     let before = row.clone();
     take_note(statement, &mut row);
     let roles_written = follow_roles(app, &row)?;
-    if row == before {
-        // Another worker may have noted it, and this one not have heard of it.
-        forget(app, &row);
-        return Ok(());
-    }
-    if let Some(user) = app.world.users.find(&row.username, Patience::Wait)?
-        && user.is_admin
-        && user.id == row.user_id
-        && may_demote(app, &row)
-        && app.config.rules.is_admin(row.groups.as_deref()) == Some(false)
+    if let Some(user) = user_of(app, &row, Patience::Wait)?
+        && flag_to_write(app, &row, &user) == Some(false)
     {
         app.world.users.set_admin(&row.username, false)?;
+    }
+    if row == before {
+        // Another worker may have noted it, and this one not have heard of it; or the settings alone are others.
+        forget(app, &row);
+        return Ok(());
     }
     app.world.store.note(&row)?;
     forget(app, &row);
@@ -167,9 +166,9 @@ fn turn_away(
 /// Gives and takes roles where MLflow still has the very user of a row. The attack on the number alone: of an account that was
 /// removed it may be that of the next one (SQLite), who would get the roles of somebody else's groups.
 fn follow_roles(app: &App, row: &IdentityRow) -> Result<bool> {
-    match app.world.users.find(&row.username, Patience::Wait)? {
-        Some(user) if user.id == row.user_id => roles::follow(app, row),
-        _ => Ok(false),
+    match user_of(app, row, Patience::Wait)? {
+        Some(_) => roles::follow(app, row),
+        None => Ok(false),
     }
 }
 
@@ -285,6 +284,26 @@ pub fn check_flag(app: &App, row: &IdentityRow, user: &UserRow) -> Result<()> {
             "somebody whose groups nobody has told"
         },
     ))
+}
+
+/// The flag that the newest known groups and the settings give, where MLflow's user has another one that a login may change.
+fn flag_to_write(app: &App, row: &IdentityRow, user: &UserRow) -> Option<bool> {
+    let given = app.config.rules.is_admin(row.groups.as_deref())?;
+    (given != user.is_admin && (given || may_demote(app, row))).then_some(given)
+}
+
+/// Whether MLflow's rows say of somebody what the newest known groups and the settings give: the flag and the roles. The settings may
+/// be others than at the login, hands may have been at work, and a worker may have died before its second look.
+///
+/// # Errors
+/// `StoreFault`: `Busy` where the caller may not wait for a lock.
+pub fn agree(
+    app: &App,
+    row: &IdentityRow,
+    user: &UserRow,
+    patience: Patience,
+) -> std::result::Result<bool, StoreFault> {
+    Ok(flag_to_write(app, row, user).is_none() && roles::agree(app, row, patience)?)
 }
 
 /// Writes the admin flag where it differs, and says whether it did.

@@ -197,9 +197,10 @@ fn read(app: &App, hash: &[u8; 32], on_event_loop: bool) -> Result<Arc<Session>>
         return Err(ended("one of another provider"));
     }
     // An account removed in MLflow ends its sessions, also when somebody has made another one of the same name.
-    let over = match users::user_of(app, &identity, patience)? {
+    let user = users::user_of(app, &identity, patience)?;
+    let over = match &user {
         None => Some("one of a user whom MLflow no longer has"),
-        Some(user) if accounts::check_flag(app, &identity, &user).is_err() => {
+        Some(user) if accounts::check_flag(app, &identity, user).is_err() => {
             Some("one of a local administrator outside the admin group")
         }
         Some(_) => None,
@@ -210,8 +211,9 @@ fn read(app: &App, hash: &[u8; 32], on_event_loop: bool) -> Result<Arc<Session>>
         }
         return Err(ended(over));
     }
-    // The settings may give others than at the login, and hands may have been at work.
-    if !roles::agree(app, &identity, patience)? {
+    if let Some(user) = user
+        && !accounts::agree(app, &identity, &user, patience)?
+    {
         let known = roles::as_known(&identity);
         if on_event_loop {
             return Err(users::leave_to_clerk(app, known));

@@ -50,19 +50,36 @@ pub fn handle(app: &App, request: &Request<'_>) -> Result<Decision> {
     };
     // From here on the login is used up, whatever comes of it; a session that is there stays until a new one is made.
     match finish(app, &site, &begun, &attempt, cookie.session.as_ref()) {
-        Ok((session, admitted)) => {
-            let previous = cookie.session.replace(session);
-            tell(app, &attempt, &admitted, browser::end(app, previous).as_ref());
+        Ok(Some((session, admitted))) => {
+            let previous = browser::end(app, cookie.session.take());
+            if attempt.silent && previous.is_none() {
+                // Signed out since its row was read: one that is there still is removed by one request alone.
+                browser::end(app, Some(session));
+                return Ok(no_session(app, &site, &attempt));
+            }
+            cookie.session = Some(session);
+            tell(app, &attempt, &admitted, previous.as_ref());
             let location = format!("{}{}", site.origin, attempt.next);
             Ok(Decision::Reply(
                 Reply::redirect(302, location).with("Set-Cookie", app.set_cookie(&site, &cookie)?),
             ))
+        }
+        Ok(None) => {
+            browser::end(app, cookie.session.take());
+            Ok(no_session(app, &site, &attempt))
         }
         Err(error) => {
             let set_cookie = app.set_cookie(&site, &cookie)?;
             Ok(app.refuse(request, &error, Some(set_cookie)))
         }
     }
+}
+
+/// The session that a silent trip was to renew has ended meanwhile: the browser goes back to its place and is asked to sign in there.
+/// It keeps the cookie that it has, which may be that of another tab that was faster.
+fn no_session(app: &App, site: &Site, attempt: &Attempt) -> Decision {
+    app.log(Level::Info, "a silent trip has brought no session: the one that was to be renewed has ended");
+    Decision::Reply(Reply::redirect(302, format!("{}{}", site.origin, attempt.next)))
 }
 
 /// Whether a fault goes by, so that the same request may succeed later.
@@ -101,13 +118,14 @@ fn begin<'a>(
     Ok(Some(Begun { exchange: exchange::begin(app, &attempt.state)?, metadata, code }))
 }
 
+/// The new session; none where a silent trip finds that the one which it renews has ended.
 fn finish(
     app: &App,
     site: &Site,
     begun: &Begun<'_>,
     attempt: &Attempt,
     previous: Option<&SessionId>,
-) -> Result<(SessionId, Admitted)> {
+) -> Result<Option<(SessionId, Admitted)>> {
     let code_exchange = token::CodeExchange {
         code: &begun.code,
         redirect_uri: &site.redirect_uri,
@@ -128,12 +146,11 @@ fn finish(
     let statement = app.identify(&gathered.claims).map_err(told).map_err(blame_provider)?;
     let provider_sid = claims::optional_text(verified.claims(), "sid").map_err(blame_provider)?;
     let admitted = settle(app, &gathered.claims, statement).map_err(told)?;
-    let until = match previous.filter(|_| attempt.silent) {
-        Some(id) => end_of(app, id, &admitted)?,
-        None => None,
-    };
+    let full = app.now().saturating_add(app.config.session_lifetime);
+    let until = if attempt.silent { end_of(app, previous, &admitted, full)? } else { Some(full) };
+    let Some(until) = until else { return Ok(None) };
     let session = begin_session(app, &admitted, provider_sid.map(str::to_owned), &tokens, until)?;
-    Ok((session, admitted))
+    Ok(Some((session, admitted)))
 }
 
 /// A line for the log: quiet where a session goes on that was there before, which is several times an hour.
@@ -185,12 +202,14 @@ pub fn usual<'a>(app: &'a App, access_token: Option<&'a Secret>) -> id_token::Us
     }
 }
 
-/// When the session ends that a silent trip renews: a trip makes it no longer than it was. Somebody else's is of no matter.
-fn end_of(app: &App, id: &SessionId, admitted: &Admitted) -> Result<Option<i64>> {
+/// When a session ends that a silent trip brings: when the one that it renews would have, so that no trip makes one longer, and
+/// none where that has ended while the browser was away, since a trip would undo a sign-out. Another person's is a first one.
+fn end_of(app: &App, previous: Option<&SessionId>, admitted: &Admitted, full: i64) -> Result<Option<i64>> {
+    let Some(id) = previous else { return Ok(None) };
     let known = app.world.store.session(&id.hash(), Patience::Wait)?;
+    let Some((row, _)) = known.filter(|(row, _)| row.expires_at > app.now()) else { return Ok(None) };
     let (issuer, subject) = (&admitted.identity.issuer, &admitted.identity.subject);
-    let row = known.map(|(row, _)| row).filter(|row| &row.issuer == issuer && &row.subject == subject);
-    Ok(row.map(|row| row.expires_at).filter(|end| *end > app.now()))
+    Ok(Some(if &row.issuer == issuer && &row.subject == subject { row.expires_at } else { full }))
 }
 
 fn begin_session(
@@ -198,7 +217,7 @@ fn begin_session(
     admitted: &Admitted,
     provider_sid: Option<String>,
     tokens: &token::Tokens,
-    until: Option<i64>,
+    until: i64,
 ) -> Result<SessionId> {
     // A new id at every login: one that somebody planted before it (session fixation) is worth nothing after it.
     let id = SessionId::new(app.random()?);
@@ -213,7 +232,7 @@ fn begin_session(
         subject: admitted.identity.subject.clone(),
         provider_sid,
         created_at: now,
-        expires_at: until.unwrap_or_else(|| now.saturating_add(app.config.session_lifetime)),
+        expires_at: until,
         checked_at: now,
         sealed_id_token: Some(app.sealer.seal(
             ID_TOKEN_PURPOSE,

@@ -139,12 +139,12 @@ fn admit_without_waiting(app: &App, statement: &Statement) -> Result<Admitted> {
     if app.people.prepared.load(Ordering::Acquire) {
         let forgotten = forgotten(app);
         match app.world.store.identity(&identity.issuer, &identity.subject, Patience::Now) {
-            // Bound, and MLflow's row is there: its flag was written before these groups were noted.
+            // Bound, and MLflow's row is there.
             Ok(Some(row)) if row.user_id != 0 => {
                 let groups = accounts::standing(statement, Some(&row));
                 if (identity.groups.is_none() || groups == row.groups.as_deref())
                     && let Some(user) = user_of(app, &row, Patience::Now).or_else(busy_is_none)?
-                    && roles::agree(app, &row, Patience::Now).or_else(busy_is_no)?
+                    && accounts::agree(app, &row, &user, Patience::Now).or_else(busy_is_no)?
                 {
                     app.config.rules.admit(groups)?;
                     accounts::check_flag(app, &row, &user)?;

@@ -1,14 +1,18 @@
 """The native module by itself: lazy, one engine per process, nothing raised."""
 
+import asyncio
 import logging
 import os
 import subprocess
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from mlflow_oidc import hook
 from mlflow_oidc._native import Engine
 from mlflow_oidc.given import Given
 from support import venvs
@@ -100,3 +104,29 @@ def test_a_forked_child_gets_an_engine_of_its_own_and_leaves_the_parents_alone(t
         os._exit(0 if own.decide(*request()).status == 401 and threads() > 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert parent.decide(*request()).status == 401
+
+
+@pytest.mark.parametrize("fault", [hook.Unavailable("OperationalError"), ValueError("no such thing")])
+def test_requests_that_wait_for_the_engine_hang_nothing_on_the_fault_of_the_last_try(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """Anonymous ones would fill the memory: each raise of one exception adds two frames and a request."""
+    is_over = threading.Event()
+    maker = threading.Thread(target=is_over.wait, daemon=True)
+    maker.start()
+    monkeypatch.setattr(hook, "_engine", None)
+    monkeypatch.setattr(hook, "_maker", maker)
+    monkeypatch.setattr(hook, "_fault", fault)
+    app = Flask("test")
+    statuses = set()
+
+    async def ask() -> None:
+        for _ in range(5):
+            with app.test_request_context("/ajax-api/3.0/x"):
+                statuses.add(getattr(hook.authenticate_request(), "status_code", None))
+
+    asyncio.run(ask())
+    is_over.set()
+    assert statuses == {503 if isinstance(fault, hook.Unavailable) else 500}
+    assert fault.__traceback__ is None
+    assert fault.__context__ is None

@@ -140,3 +140,81 @@ fn the_flag_of_an_account_of_ours_never_goes_to_the_next_subject_by_name() {
     assert_eq!(token(0, Some(&["admins"])).of(&after).username(), ALICE);
     assert_eq!(after.users.is_admin(ALICE), Some(true));
 }
+
+/// An operator makes `OIDC_ADMIN_GROUP` narrower, or wider, and starts the server again.
+#[test]
+fn a_session_does_not_keep_a_flag_that_the_settings_take_away() {
+    let never = ("OIDC_SESSION_RECHECK", "0");
+    let before = World::with(&[EVERYBODY, ADMINS, never]);
+    let mut browser = Browser::signed_in(&before, Draft::id_token().in_groups(&["x", "admins"]));
+    assert_eq!(before.users.is_admin(ALICE), Some(true));
+    for (group, is_admin) in [("few", false), ("x", true), ("few", false)] {
+        for on_event_loop in [false, true] {
+            let world = before.beside(&[EVERYBODY, ("OIDC_ADMIN_GROUP", group), never]);
+            before.users.set_admin(ALICE, !is_admin).unwrap();
+            world.clerk.run();
+            let ask = || if on_event_loop { Ask::get("/api/x").on_event_loop() } else { Ask::get("/api/x") };
+            if on_event_loop {
+                assert_eq!(browser.send(&world, ask()).refusal(), (503, "provider_pending".to_owned()));
+                world.clerk.run();
+            }
+            assert_eq!(browser.send(&world, ask()).username(), ALICE);
+            assert_eq!(world.users.is_admin(ALICE), Some(is_admin), "{group}, {on_event_loop}");
+        }
+    }
+    // Without an admin group nothing is decided.
+    let none = before.beside(&[EVERYBODY, never]);
+    before.users.set_admin(ALICE, true).unwrap();
+    assert_eq!(browser.send(&none, Ask::get("/api/x")).username(), ALICE);
+    assert_eq!(none.users.is_admin(ALICE), Some(true));
+}
+
+/// Whoever is not let in any more by the settings keeps no flag either, and each of their requests is told the same.
+#[test]
+fn nor_does_somebody_whom_the_settings_let_in_no_more() {
+    let before = World::with(&[("OIDC_USER_GROUP", "x"), ADMINS]);
+    let mut browser = Browser::signed_in(&before, Draft::id_token().in_groups(&["admins"]));
+    let world = before.beside(&[("OIDC_USER_GROUP", "x"), ("OIDC_ADMIN_GROUP", "few")]);
+    for _ in 0..3 {
+        assert_eq!(browser.send(&world, Ask::get("/api/x")).refusal(), (403, "group_required".to_owned()));
+        assert_eq!(world.users.is_admin(ALICE), Some(false));
+    }
+}
+
+/// A worker dies between its `set_admin` for an older statement and its second look: the newer groups were noted meanwhile.
+#[test]
+fn a_session_does_not_keep_a_flag_that_the_noted_groups_do_not_give() {
+    let world = World::with(&[EVERYBODY, ADMINS]);
+    let mut browser = Browser::signed_in(&world, Draft::id_token().in_groups(&["x"]));
+    for flag in [true, false] {
+        world.users.set_admin(ALICE, flag).unwrap();
+        world.clock.forward(5);
+        assert_eq!(browser.send(&world, Ask::get("/api/x")).username(), ALICE);
+        assert_eq!(world.users.is_admin(ALICE), Some(false));
+    }
+    // What memory answers costs no look at any row.
+    let asked = (world.store.patient.all(), world.users.asked.all());
+    assert_eq!(browser.send(&world, Ask::get("/api/x")).username(), ALICE);
+    assert_eq!((world.store.patient.all(), world.users.asked.all()), asked);
+}
+
+#[test]
+fn the_event_loop_lets_no_flag_stand_that_the_groups_do_not_give() {
+    let world = World::with(&[EVERYBODY, ADMINS]);
+    world.refresher.run();
+    world.clerk.run();
+    assert_eq!(token(1, Some(&["x"])).of(&world).username(), ALICE);
+    // Also a token that tells of no groups, and an older one, find what is known.
+    for ask in [token(1, Some(&["x"])), token(2, None), token(3, Some(&["x"])), token(0, Some(&["x"]))] {
+        let ask = ask.on_event_loop();
+        world.clock.forward(60);
+        ask.of(&world);
+        world.clerk.run();
+        world.users.set_admin(ALICE, true).unwrap();
+        world.clock.forward(60);
+        assert_eq!(ask.of(&world).refusal(), (503, "provider_pending".to_owned()));
+        world.clerk.run();
+        assert_eq!(ask.of(&world).username(), ALICE);
+        assert_eq!(world.users.is_admin(ALICE), Some(false));
+    }
+}

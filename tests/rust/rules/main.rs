@@ -35,6 +35,7 @@ mod roles_settings;
 mod sessions;
 mod shapes;
 mod silent;
+mod silent_races;
 mod sources;
 mod standing;
 mod support;

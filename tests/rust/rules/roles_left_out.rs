@@ -2,7 +2,7 @@
 
 use crate::support::{Ask, Draft, NOW, World, facts, parse, resource};
 use mlflow_oidc::app::role_plan::{Known, plan};
-use mlflow_oidc::identity::roles::{Change, Resource, RoleName};
+use mlflow_oidc::identity::roles::{Change, Kept, Resource, RoleName};
 use mlflow_oidc::ports::{Made, UserRow, Users as _};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -204,4 +204,40 @@ fn the_plan_counts_nobody_of_another_issuer() {
     assert!(told(&Change::Unassign(role("oidc:scientists"), 2), other));
     assert!(told(&Change::Unassign(role("oidc:readers"), 4), "nobody has signed in as them"));
     assert_eq!(people.len(), 4, "{people:#?}");
+}
+
+#[test]
+fn the_plan_says_why_a_role_is_taken_and_gives_none_to_an_account_that_was_made_anew() {
+    let config = parse(&[("OIDC_ROLES", ROLES)], &facts()).unwrap();
+    let known = |user_id, group: &str| Known {
+        issuer: config.issuer.clone(),
+        username: format!("user-{user_id}"),
+        user_id,
+        groups: Some(vec![group.to_owned()]),
+    };
+    let known = [known(1, "MLFLOW"), known(2, "OTHER"), known(3, "MLFLOW"), known(4, "MLFLOW")];
+    // The third number is another account's now, the fourth nobody's.
+    let users = [(1, "user-1".to_owned()), (2, "user-2".to_owned()), (3, "eve".to_owned())].into();
+    let assigned = [
+        (1, role("oidc:readers")),
+        (1, role("oidc:scientists")),
+        (1, role("oidc:viewers")),
+        (2, role("oidc:readers")),
+        (2, role("oidc:viewers")),
+        (3, role("oidc:scientists")),
+    ];
+    let kept = Kept { name: role("oidc:viewers"), description: String::new(), grants: BTreeMap::new() };
+    let planned = plan(&config.rules, &config.issuer, &[kept], &assigned, &users, &known);
+    let people =
+        planned.iter().filter(|each| matches!(each.change, Change::Assign(..) | Change::Unassign(..)));
+    let told: Vec<_> = people.map(|each| (&each.change, each.before.as_str(), each.why.as_str())).collect();
+    let ends = |name: &str, user_id| Change::Unassign(role(name), user_id);
+    let expected = [
+        (&ends("oidc:scientists", 1), "user-1", "in none of its groups"),
+        (&ends("oidc:viewers", 1), "user-1", "the role goes"),
+        (&ends("oidc:readers", 2), "user-2", "in no group that is let in"),
+        (&ends("oidc:viewers", 2), "user-2", "the role goes"),
+        (&ends("oidc:scientists", 3), "eve", "nobody has signed in as them"),
+    ];
+    assert_eq!(told, expected);
 }

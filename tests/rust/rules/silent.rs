@@ -5,24 +5,24 @@ use mlflow_oidc::ports::{Level, SessionRow, Store as _};
 use std::collections::BTreeMap;
 use url::Url;
 
-const ALICE: &str = "alice@example.com";
-const PATH: &str = "/api/2.0/mlflow/experiments/get";
-const HALF: i64 = 1_800;
-const FULL: i64 = 3_600;
+pub const ALICE: &str = "alice@example.com";
+pub const PATH: &str = "/api/2.0/mlflow/experiments/get";
+pub const HALF: i64 = 1_800;
+pub const FULL: i64 = 3_600;
 
 fn query_of(address: &str) -> BTreeMap<String, String> {
     Url::parse(address).unwrap().query_pairs().into_owned().collect()
 }
 
 /// Alice, signed in so many seconds ago.
-fn signed_in(world: &World, ago: i64) -> Browser {
+pub fn signed_in(world: &World, ago: i64) -> Browser {
     let browser = Browser::signed_in(world, Draft::id_token());
     world.clock.forward(ago);
     browser
 }
 
 /// Her ID token now.
-fn now(seconds: i64) -> Draft {
+pub fn now(seconds: i64) -> Draft {
     let mut draft = Draft::id_token();
     draft.set("iat", NOW + seconds).set("exp", NOW + seconds + 300);
     draft
@@ -41,7 +41,7 @@ fn go(world: &World, browser: &mut Browser, location: &str, fragment: &str) -> B
 }
 
 /// A page is opened, and the browser is on its way to the provider.
-fn away(world: &World, browser: &mut Browser, fragment: &str) -> BTreeMap<String, String> {
+pub fn away(world: &World, browser: &mut Browser, fragment: &str) -> BTreeMap<String, String> {
     let answered = browser.open(world, "/");
     assert_eq!(answered.status(), 302, "{:?}", answered.0);
     let location = answered.location().to_owned();
