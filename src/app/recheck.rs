@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOOKS: usize = 60;
 /// How many sessions may wait for the clerk; those in use come again by themselves.
 const ERRANDS: usize = 1_000;
+/// How many of them may be one person's: whoever has a thousand browsers leaves the others their places.
+const OF_ONE: usize = 3;
 /// The least time between two trips of a browser, in seconds, from the end of one: a shorter one than a page takes to come would
 /// be a circle.
 const TRIP_PAUSE: i64 = 5;
@@ -39,7 +41,7 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Rechecks {
     pub troubles: Troubles,
-    errands: Mutex<VecDeque<[u8; 32]>>,
+    errands: Mutex<VecDeque<Errand>>,
     /// Somebody wants to know whether the provider answers.
     look_wanted: AtomicBool,
     /// One look at a time; whoever waits for it finds its result.
@@ -51,6 +53,13 @@ pub struct Rechecks {
     began: AtomicI64,
     /// Whether it was told that the provider gives no refresh token.
     told: AtomicBool,
+}
+
+/// A session that waits for the clerk.
+#[derive(PartialEq, Eq)]
+struct Errand {
+    hash: [u8; 32],
+    whose: [u8; 32],
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -99,7 +108,7 @@ pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<A
         && (is_away || !is_over || request.on_event_loop || own.is_some())
         && (is_away || own.is_none_or(|own| now >= own.next_try.min(own.until)))
     {
-        send_errand(app, session.row.id_hash);
+        send_errand(app, &session.row);
     }
     if is_away {
         return Ok(session);
@@ -178,7 +187,7 @@ fn try_to_ask(app: &App, session: &Session) -> Result<Option<Outcome>> {
     let outcome = refresh::ask(app, &session.row, &session.identity, held, is_last);
     match &outcome {
         Ok(Outcome::Away(error)) => trouble::note_away(app, Way::Token, error),
-        Ok(Outcome::TurnedAway(error)) => trouble::note_own(app, hash, error),
+        Ok(Outcome::TurnedAway(error)) => trouble::note_own(app, &session.row, error),
         Ok(Outcome::Renewed | Outcome::Faulty(_) | Outcome::Ended(_)) => {
             trouble::end_own(app, hash);
             trouble::note_answer(app, Way::Token);
@@ -187,7 +196,7 @@ fn try_to_ask(app: &App, session: &Session) -> Result<Option<Outcome>> {
     }
     if trouble::is_away(app, Way::Token) {
         // So that the clerk has somebody to try with; one after the other, so that it is not always the same one.
-        send_errand(app, *hash);
+        send_errand(app, &session.row);
     }
     app.rechecks.done.1.notify_all();
     outcome.map(Some)
@@ -200,10 +209,13 @@ fn lease(app: &App) -> u64 {
 }
 
 /// Leaves a session to the clerk.
-fn send_errand(app: &App, hash: [u8; 32]) {
+fn send_errand(app: &App, row: &SessionRow) {
+    let errand = Errand { hash: row.id_hash, whose: trouble::person(row) };
     let mut errands = lock(&app.rechecks.errands);
-    if errands.len() < ERRANDS && !errands.contains(&hash) {
-        errands.push_back(hash);
+    let has_place = errands.len() < ERRANDS
+        && errands.iter().filter(|known| known.whose == errand.whose).count() < OF_ONE;
+    if has_place && !errands.contains(&errand) {
+        errands.push_back(errand);
         drop(errands);
         app.world.clerk.wake();
     }
@@ -223,8 +235,8 @@ pub fn attend(app: &App) -> Duration {
         Some(next_try) if now < next_try => sleep = provider::until(next_try, now),
         _ => {
             let errand = lock(&app.rechecks.errands).pop_front();
-            if let Some(hash) = errand {
-                ask_ahead(app, &hash);
+            if let Some(errand) = errand {
+                ask_ahead(app, &errand.hash);
                 // One at a time: each may take as long as the provider, and the event loop waits for the same thread.
                 return Duration::ZERO;
             }
@@ -253,7 +265,7 @@ fn ask_ahead(app: &App, hash: &[u8; 32]) {
         }
         if try_to_ask(app, &session)?.is_none() && trouble::is_away(app, Way::Token) {
             trouble::put_off(app, Way::Token);
-            send_errand(app, *hash);
+            send_errand(app, &session.row);
         }
         Ok(())
     });
