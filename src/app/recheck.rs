@@ -167,7 +167,8 @@ fn ask_first(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<
 
 /// Nothing but the browser can ask; where nobody would answer it, the session goes on.
 fn without_token(app: &App, session: Arc<Session>, on_event_loop: bool) -> Result<Arc<Session>> {
-    if silent::answers(app, on_event_loop)? { Err(silent::wanted()) } else { Ok(session) }
+    let goes_on = trouble::is_away(app, Way::Token) || !silent::answers(app, on_event_loop)?;
+    if goes_on { Ok(session) } else { Err(silent::wanted()) }
 }
 
 fn pending() -> Error {

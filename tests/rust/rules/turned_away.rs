@@ -133,6 +133,21 @@ fn one_person_with_thirty_browsers_does_not_stay() {
 }
 
 #[test]
+fn an_outage_lets_a_session_without_a_token_go_on_on_every_route() {
+    let world = World::new();
+    let mut bare = Browser::signed_in(&world, Draft::id_token().of("carol"));
+    let mut others = people(&world, 3);
+    world.clock.forward(FULL);
+    world.provider.change(|script| script.token = answer(503, "text/html", "<h1>oops</h1>"));
+    for browser in &mut others {
+        assert_eq!(browser.send(&world, Ask::get(PATH)).outcome().0, 200);
+    }
+    assert!(world.log.text().contains("cannot be asked about sessions"));
+    assert_eq!(bare.send(&world, Ask::get(PATH)).outcome().0, 200, "a Flask route");
+    assert_eq!(bare.send(&world, Ask::get(PATH).on_event_loop()).outcome().0, 200, "a native route");
+}
+
+#[test]
 fn three_who_have_an_outage_among_themselves_hold_nobody_for_long() {
     let world = World::new();
     let mut bad: Vec<_> =
