@@ -106,7 +106,7 @@ pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<A
     // What is remembered of it may be a few seconds old; the clerk looks at the row before it asks.
     if way == Way::Token
         && (is_away || !is_over || request.on_event_loop || own.is_some())
-        && (is_away || own.is_none_or(|own| now >= own.next_try.min(own.until)))
+        && (is_away || own.is_none_or(|own| now >= own.next_try.min(trouble::until(app, &session))))
     {
         send_errand(app, &session.row);
     }
@@ -124,8 +124,9 @@ pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<A
 
 /// Whether trouble of its own lets a session go on.
 fn goes_on(app: &App, session: &Session) -> bool {
-    let own = if session.can_be_refreshed() { trouble::own(app, &session.row.id_hash) } else { None };
-    own.is_some_and(|own| app.now() < own.until)
+    session.can_be_refreshed()
+        && trouble::own(app, &session.row.id_hash).is_some()
+        && app.now() < trouble::until(app, session)
 }
 
 /// The full time is over.
@@ -148,7 +149,12 @@ fn ask_first(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<
         if let Some(outcome) = try_to_ask(app, &session)? {
             return match outcome {
                 Outcome::Renewed => browser::read_again(app, &hash),
-                Outcome::Away(_) | Outcome::TurnedAway(_) => Ok(session),
+                Outcome::Away(_) => Ok(session),
+                Outcome::TurnedAway(_) if trouble::is_away(app, Way::Token) || goes_on(app, &session) => {
+                    Ok(session)
+                }
+                // After a long pause: one answer of trouble costs nobody their token, and lets nobody in.
+                Outcome::TurnedAway(_) => Err(pending()),
                 // Its answer is in the row, or will be.
                 Outcome::Overtaken => continue,
                 // It has answered, so it can be gone to.
@@ -183,8 +189,9 @@ fn try_to_ask(app: &App, session: &Session) -> Result<Option<Outcome>> {
         return Ok(None);
     }
     // In trouble that is everybody's nobody is out for it.
-    let is_last =
-        !trouble::is_away(app, Way::Token) && trouble::own(app, hash).is_some_and(|own| now >= own.until);
+    let is_last = !trouble::is_away(app, Way::Token)
+        && trouble::own(app, hash).is_some()
+        && now >= trouble::until(app, session);
     let outcome = refresh::ask(app, &session.row, &session.identity, held, is_last);
     match &outcome {
         Ok(Outcome::Away(error)) => trouble::note_away(app, Way::Token, error),

@@ -2,6 +2,7 @@
 //! and of one session where it turns that one away. Different people, and not different sessions, tell the one from the other.
 
 use super::App;
+use super::browser::Session;
 use crate::error::Error;
 use crate::ports::{Level, SessionRow};
 use crate::secret::sha256;
@@ -54,8 +55,6 @@ pub struct Own {
     failures: u32,
     /// When it may be asked about again.
     pub next_try: i64,
-    /// Until when it goes on all the same: nobody stays on trouble of their own.
-    pub until: i64,
 }
 
 impl Default for Troubles {
@@ -138,20 +137,21 @@ pub fn own(app: &App, hash: &[u8; 32]) -> Option<Own> {
     app.rechecks.troubles.own.get(hash)
 }
 
+/// Until when a session goes on with trouble of its own: nobody stays on that. It follows from the row, so that a worker that was
+/// started since, or has forgotten, grants no time of its own.
+pub fn until(app: &App, session: &Session) -> i64 {
+    session.due_now.saturating_add(app.config.session_recheck.max(PATIENCE))
+}
+
 /// Notes that a session was turned away.
 pub fn note_own(app: &App, row: &SessionRow, error: &Error) {
     let now = app.now();
     let (before, whose) = (own(app, &row.id_hash), person(row));
     let failures = before.map_or(0, |own| own.failures).saturating_add(1);
-    let patience = app.config.session_recheck.max(PATIENCE);
-    app.rechecks.troubles.own.insert(
-        row.id_hash,
-        Own {
-            failures,
-            next_try: now.saturating_add(pause(failures)),
-            until: before.map_or(now.saturating_add(patience), |own| own.until),
-        },
-    );
+    app.rechecks
+        .troubles
+        .own
+        .insert(row.id_hash, Own { failures, next_try: now.saturating_add(pause(failures)) });
     let level = if before.is_none() { Level::Info } else { Level::Debug };
     app.log(level, &format!("a session goes on though the provider could not be asked about it: {error}"));
     let mut trouble = app.rechecks.troubles.of(Way::Token);

@@ -68,6 +68,36 @@ fn nobody_stays_on_trouble_of_their_own_for_longer_than_one_more_period() {
 }
 
 #[test]
+fn another_worker_gives_no_second_period() {
+    let one = World::new();
+    let (other, third) = (one.beside(&[]), one.beside(&[]));
+    let mut browser = Browser::signed_in(&one, alice());
+    for world in [&one, &other, &third] {
+        world.provider.change(|script| script.token = too_many());
+    }
+    one.clock.forward(HALF);
+    assert_eq!(browser.send(&one, Ask::get(PATH)).outcome().0, 200);
+    one.clerk.run();
+    other.clock.forward(2 * FULL - 1);
+    assert_eq!(browser.send(&other, Ask::get(PATH)).outcome().0, 200);
+    third.clock.forward(2 * FULL);
+    assert_eq!(browser.send(&third, Ask::get(PATH)).refusal(), (503, "provider_pending".to_owned()));
+    assert_eq!(browser.send(&third, Ask::get(PATH)).refusal(), (401, "session_recheck".to_owned()));
+}
+
+#[test]
+fn who_comes_back_late_loses_no_token_to_one_answer_of_trouble() {
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, alice());
+    world.clock.forward(5 * FULL);
+    world.provider.change(|script| script.token = too_many());
+    assert_eq!(browser.send(&world, Ask::get(PATH)).refusal(), (503, "provider_pending".to_owned()));
+    refreshes_with(&world, &again(5 * FULL));
+    assert_eq!(browser.send(&world, Ask::get(PATH)).outcome().0, 200);
+    assert_eq!(sent(&world, "grant_type=refresh"), 2);
+}
+
+#[test]
 fn three_who_are_turned_away_in_a_row_are_an_outage_that_throws_nobody_out() {
     let world = World::new();
     let mut browsers = people(&world, 20);
