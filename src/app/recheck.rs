@@ -102,7 +102,7 @@ pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<A
     }
     let way = if session.can_be_refreshed() { Way::Token } else { Way::Look };
     let (is_away, is_over) = (trouble::is_away(app, way), now >= session.due_now);
-    let own = if way == Way::Token { trouble::own(app, &session.row.id_hash) } else { None };
+    let own = trouble::own(app, &session.row.id_hash);
     // What is remembered of it may be a few seconds old; the clerk looks at the row before it asks.
     if way == Way::Token
         && (is_away || !is_over || request.on_event_loop || own.is_some())

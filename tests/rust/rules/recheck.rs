@@ -3,6 +3,7 @@
 use crate::support::{Ask, Browser, Draft, NOW, World, answer, down, ok, spoilt};
 use mlflow_oidc::ports::{Level, Store as _, StoreFault};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 
 pub const ALICE: &str = "alice@example.com";
 pub const PATH: &str = "/api/2.0/mlflow/experiments/get";
@@ -72,6 +73,27 @@ fn from_half_of_the_time_on_the_clerk_asks_and_nobody_waits() {
     refreshes_with(&world, &again(2 * HALF));
     world.clerk.run();
     assert_eq!(refreshes(&world)[1], "grant_type=refresh_token&refresh_token=refresh-2");
+}
+
+#[test]
+fn where_no_browser_has_to_go_there_a_short_time_is_as_short_as_it_says() {
+    let world = World::with(&[("OIDC_SESSION_RECHECK", "4")]);
+    let mut browser = signed_in(&world);
+    world.clock.forward(2);
+    refreshes_with(&world, &again(2));
+    assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE);
+    world.clerk.run();
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn without_a_refresh_token_the_clerk_is_not_troubled() {
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, Draft::id_token());
+    world.clock.forward(HALF);
+    let before = world.clerk.woken.load(Ordering::SeqCst);
+    assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE);
+    assert_eq!(world.clerk.woken.load(Ordering::SeqCst), before, "nobody but the browser can ask");
 }
 
 #[test]

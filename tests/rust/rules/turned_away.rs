@@ -98,6 +98,17 @@ fn who_comes_back_late_loses_no_token_to_one_answer_of_trouble() {
 }
 
 #[test]
+fn who_was_just_turned_away_is_not_asked_about_again_at_once() {
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, alice());
+    world.clock.forward(FULL);
+    world.provider.change(|script| script.token = too_many());
+    assert_eq!(browser.send(&world, Ask::get(PATH)).outcome().0, 200);
+    world.clerk.run();
+    assert_eq!(sent(&world, "grant_type=refresh"), 1, "the request has asked, and left nothing to the clerk");
+}
+
+#[test]
 fn three_who_are_turned_away_in_a_row_are_an_outage_that_throws_nobody_out() {
     let world = World::new();
     let mut browsers = people(&world, 20);
