@@ -153,7 +153,7 @@ pub fn note_own(app: &App, row: &SessionRow, error: &Error) {
         .own
         .insert(row.id_hash, Own { failures, next_try: now.saturating_add(pause(failures)) });
     let level = if before.is_none() { Level::Info } else { Level::Debug };
-    app.log(level, &format!("a session goes on though the provider could not be asked about it: {error}"));
+    app.log(level, &format!("the provider could not be asked about a session: {error}"));
     let mut trouble = app.rechecks.troubles.of(Way::Token);
     if !trouble.turned_away.contains(&whose) && trouble.turned_away.len() < DIFFERENT {
         trouble.turned_away.push(whose);
