@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOOKS: usize = 60;
 /// How many sessions may wait for the clerk; those in use come again by themselves.
 const ERRANDS: usize = 1_000;
+/// How many of them may be one person's: whoever has a thousand browsers leaves the others their places.
+const OF_ONE: usize = 3;
 /// The least time between two trips of a browser, in seconds, from the end of one: a shorter one than a page takes to come would
 /// be a circle.
 const TRIP_PAUSE: i64 = 5;
@@ -39,7 +41,7 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Rechecks {
     pub troubles: Troubles,
-    errands: Mutex<VecDeque<[u8; 32]>>,
+    errands: Mutex<VecDeque<Errand>>,
     /// Somebody wants to know whether the provider answers.
     look_wanted: AtomicBool,
     /// One look at a time; whoever waits for it finds its result.
@@ -51,6 +53,13 @@ pub struct Rechecks {
     began: AtomicI64,
     /// Whether it was told that the provider gives no refresh token.
     told: AtomicBool,
+}
+
+/// A session that waits for the clerk.
+#[derive(PartialEq, Eq)]
+struct Errand {
+    hash: [u8; 32],
+    whose: [u8; 32],
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,13 +102,13 @@ pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<A
     }
     let way = if session.can_be_refreshed() { Way::Token } else { Way::Look };
     let (is_away, is_over) = (trouble::is_away(app, way), now >= session.due_now);
-    let own = if way == Way::Token { trouble::own(app, &session.row.id_hash) } else { None };
+    let own = trouble::own(app, &session.row.id_hash);
     // What is remembered of it may be a few seconds old; the clerk looks at the row before it asks.
     if way == Way::Token
         && (is_away || !is_over || request.on_event_loop || own.is_some())
-        && (is_away || own.is_none_or(|own| now >= own.next_try.min(own.until)))
+        && (is_away || own.is_none_or(|own| now >= own.next_try.min(trouble::until(app, &session))))
     {
-        send_errand(app, session.row.id_hash);
+        send_errand(app, &session.row);
     }
     if is_away {
         return Ok(session);
@@ -115,8 +124,9 @@ pub fn keep(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<A
 
 /// Whether trouble of its own lets a session go on.
 fn goes_on(app: &App, session: &Session) -> bool {
-    let own = if session.can_be_refreshed() { trouble::own(app, &session.row.id_hash) } else { None };
-    own.is_some_and(|own| app.now() < own.until)
+    session.can_be_refreshed()
+        && trouble::own(app, &session.row.id_hash).is_some()
+        && app.now() < trouble::until(app, session)
 }
 
 /// The full time is over.
@@ -139,7 +149,12 @@ fn ask_first(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<
         if let Some(outcome) = try_to_ask(app, &session)? {
             return match outcome {
                 Outcome::Renewed => browser::read_again(app, &hash),
-                Outcome::Away(_) | Outcome::TurnedAway(_) => Ok(session),
+                Outcome::Away(_) => Ok(session),
+                Outcome::TurnedAway(_) if trouble::is_away(app, Way::Token) || goes_on(app, &session) => {
+                    Ok(session)
+                }
+                // After a long pause: one answer of trouble costs nobody their token, and lets nobody in.
+                Outcome::TurnedAway(_) => Err(pending()),
                 // Its answer is in the row, or will be.
                 Outcome::Overtaken => continue,
                 // It has answered, so it can be gone to.
@@ -158,7 +173,8 @@ fn ask_first(app: &App, request: &Request<'_>, session: Arc<Session>) -> Result<
 
 /// Nothing but the browser can ask; where nobody would answer it, the session goes on.
 fn without_token(app: &App, session: Arc<Session>, on_event_loop: bool) -> Result<Arc<Session>> {
-    if silent::answers(app, on_event_loop)? { Err(silent::wanted()) } else { Ok(session) }
+    let goes_on = trouble::is_away(app, Way::Token) || !silent::answers(app, on_event_loop)?;
+    if goes_on { Ok(session) } else { Err(silent::wanted()) }
 }
 
 fn pending() -> Error {
@@ -173,12 +189,13 @@ fn try_to_ask(app: &App, session: &Session) -> Result<Option<Outcome>> {
         return Ok(None);
     }
     // In trouble that is everybody's nobody is out for it.
-    let is_last =
-        !trouble::is_away(app, Way::Token) && trouble::own(app, hash).is_some_and(|own| now >= own.until);
+    let is_last = !trouble::is_away(app, Way::Token)
+        && trouble::own(app, hash).is_some()
+        && now >= trouble::until(app, session);
     let outcome = refresh::ask(app, &session.row, &session.identity, held, is_last);
     match &outcome {
         Ok(Outcome::Away(error)) => trouble::note_away(app, Way::Token, error),
-        Ok(Outcome::TurnedAway(error)) => trouble::note_own(app, hash, error),
+        Ok(Outcome::TurnedAway(error)) => trouble::note_own(app, &session.row, error),
         Ok(Outcome::Renewed | Outcome::Faulty(_) | Outcome::Ended(_)) => {
             trouble::end_own(app, hash);
             trouble::note_answer(app, Way::Token);
@@ -187,7 +204,7 @@ fn try_to_ask(app: &App, session: &Session) -> Result<Option<Outcome>> {
     }
     if trouble::is_away(app, Way::Token) {
         // So that the clerk has somebody to try with; one after the other, so that it is not always the same one.
-        send_errand(app, *hash);
+        send_errand(app, &session.row);
     }
     app.rechecks.done.1.notify_all();
     outcome.map(Some)
@@ -200,10 +217,13 @@ fn lease(app: &App) -> u64 {
 }
 
 /// Leaves a session to the clerk.
-fn send_errand(app: &App, hash: [u8; 32]) {
+fn send_errand(app: &App, row: &SessionRow) {
+    let errand = Errand { hash: row.id_hash, whose: trouble::person(row) };
     let mut errands = lock(&app.rechecks.errands);
-    if errands.len() < ERRANDS && !errands.contains(&hash) {
-        errands.push_back(hash);
+    let has_place = errands.len() < ERRANDS
+        && errands.iter().filter(|known| known.whose == errand.whose).count() < OF_ONE;
+    if has_place && !errands.contains(&errand) {
+        errands.push_back(errand);
         drop(errands);
         app.world.clerk.wake();
     }
@@ -223,8 +243,8 @@ pub fn attend(app: &App) -> Duration {
         Some(next_try) if now < next_try => sleep = provider::until(next_try, now),
         _ => {
             let errand = lock(&app.rechecks.errands).pop_front();
-            if let Some(hash) = errand {
-                ask_ahead(app, &hash);
+            if let Some(errand) = errand {
+                ask_ahead(app, &errand.hash);
                 // One at a time: each may take as long as the provider, and the event loop waits for the same thread.
                 return Duration::ZERO;
             }
@@ -253,7 +273,7 @@ fn ask_ahead(app: &App, hash: &[u8; 32]) {
         }
         if try_to_ask(app, &session)?.is_none() && trouble::is_away(app, Way::Token) {
             trouble::put_off(app, Way::Token);
-            send_errand(app, *hash);
+            send_errand(app, &session.row);
         }
         Ok(())
     });

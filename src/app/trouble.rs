@@ -1,9 +1,11 @@
 //! What is known of a provider that cannot be asked about sessions: a matter of the whole process where it is silent or answers nobody,
-//! and of one session where it turns that one away.
+//! and of one session where it turns that one away. Different people, and not different sessions, tell the one from the other.
 
 use super::App;
+use super::browser::Session;
 use crate::error::Error;
-use crate::ports::Level;
+use crate::ports::{Level, SessionRow};
+use crate::secret::sha256;
 use quick_cache::sync::Cache;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,9 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const PAUSE_LIMIT: i64 = 60;
 /// Seconds between two lines of the log about one trouble.
 const LINE_PAUSE: i64 = 60;
-/// How many sessions have to be turned away, one after the other and nobody else answered, for that to count as everybody's. One
-/// person can have a provider answer them 429 (Auth0 counts requests for user information by person), and must not stop the asking
-/// about all others by that.
+/// How many people have to be turned away, one after the other and nobody else answered, for that to count as everybody's. One
+/// person can have a provider answer them 429 (Auth0 counts requests for user information by person), in as many browsers as they
+/// like, and must not stop the asking about all others by that.
 const DIFFERENT: usize = 3;
 /// How many sessions with trouble of their own are remembered.
 const REMEMBERED: usize = 10_000;
@@ -43,7 +45,7 @@ struct Trouble {
     failures: u32,
     next_try: i64,
     next_line: i64,
-    /// The sessions that were turned away since then.
+    /// The people who were turned away since then, as [`person`] tells them.
     turned_away: Vec<[u8; 32]>,
 }
 
@@ -53,8 +55,6 @@ pub struct Own {
     failures: u32,
     /// When it may be asked about again.
     pub next_try: i64,
-    /// Until when it goes on all the same: nobody stays on trouble of their own.
-    pub until: i64,
 }
 
 impl Default for Troubles {
@@ -127,30 +127,36 @@ pub fn forget(app: &App, way: Way) -> bool {
     std::mem::take(&mut trouble.failures) > 0
 }
 
+/// Whose session it is, in few bytes. There is one provider: sessions of another one are not even read.
+pub fn person(row: &SessionRow) -> [u8; 32] {
+    sha256(row.subject.as_bytes())
+}
+
 /// The trouble of a session, if it has any.
 pub fn own(app: &App, hash: &[u8; 32]) -> Option<Own> {
     app.rechecks.troubles.own.get(hash)
 }
 
+/// Until when a session goes on with trouble of its own: nobody stays on that. It follows from the row, so that a worker that was
+/// started since, or has forgotten, grants no time of its own.
+pub fn until(app: &App, session: &Session) -> i64 {
+    session.due_now.saturating_add(app.config.session_recheck.max(PATIENCE))
+}
+
 /// Notes that a session was turned away.
-pub fn note_own(app: &App, hash: &[u8; 32], error: &Error) {
+pub fn note_own(app: &App, row: &SessionRow, error: &Error) {
     let now = app.now();
-    let before = own(app, hash);
+    let (before, whose) = (own(app, &row.id_hash), person(row));
     let failures = before.map_or(0, |own| own.failures).saturating_add(1);
-    let patience = app.config.session_recheck.max(PATIENCE);
-    app.rechecks.troubles.own.insert(
-        *hash,
-        Own {
-            failures,
-            next_try: now.saturating_add(pause(failures)),
-            until: before.map_or(now.saturating_add(patience), |own| own.until),
-        },
-    );
+    app.rechecks
+        .troubles
+        .own
+        .insert(row.id_hash, Own { failures, next_try: now.saturating_add(pause(failures)) });
     let level = if before.is_none() { Level::Info } else { Level::Debug };
-    app.log(level, &format!("a session goes on though the provider could not be asked about it: {error}"));
+    app.log(level, &format!("the provider could not be asked about a session: {error}"));
     let mut trouble = app.rechecks.troubles.of(Way::Token);
-    if !trouble.turned_away.contains(hash) && trouble.turned_away.len() < DIFFERENT {
-        trouble.turned_away.push(*hash);
+    if !trouble.turned_away.contains(&whose) && trouble.turned_away.len() < DIFFERENT {
+        trouble.turned_away.push(whose);
     }
     let is_everybodys = trouble.failures > 0 || trouble.turned_away.len() >= DIFFERENT;
     drop(trouble);

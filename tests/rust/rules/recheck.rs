@@ -3,6 +3,7 @@
 use crate::support::{Ask, Browser, Draft, NOW, World, answer, down, ok, spoilt};
 use mlflow_oidc::ports::{Level, Store as _, StoreFault};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 
 pub const ALICE: &str = "alice@example.com";
 pub const PATH: &str = "/api/2.0/mlflow/experiments/get";
@@ -72,6 +73,27 @@ fn from_half_of_the_time_on_the_clerk_asks_and_nobody_waits() {
     refreshes_with(&world, &again(2 * HALF));
     world.clerk.run();
     assert_eq!(refreshes(&world)[1], "grant_type=refresh_token&refresh_token=refresh-2");
+}
+
+#[test]
+fn where_no_browser_has_to_go_there_a_short_time_is_as_short_as_it_says() {
+    let world = World::with(&[("OIDC_SESSION_RECHECK", "4")]);
+    let mut browser = signed_in(&world);
+    world.clock.forward(2);
+    refreshes_with(&world, &again(2));
+    assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE);
+    world.clerk.run();
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn without_a_refresh_token_the_clerk_is_not_troubled() {
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, Draft::id_token());
+    world.clock.forward(HALF);
+    let before = world.clerk.woken.load(Ordering::SeqCst);
+    assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE);
+    assert_eq!(world.clerk.woken.load(Ordering::SeqCst), before, "nobody but the browser can ask");
 }
 
 #[test]
@@ -221,11 +243,13 @@ fn while_the_provider_cannot_be_asked_sessions_go_on_and_nobody_waits() {
     ];
     for (name, away, first) in answers {
         let world = World::new();
-        let mut browsers: Vec<_> = (0..100).map(|_| signed_in(&world)).collect();
+        let person =
+            |n: i32, draft: Draft| draft.of(&format!("p-{n}")).with_refresh_token(&format!("token-{n:02}"));
+        let mut browsers: Vec<_> = (0..100).map(|n| Browser::signed_in(&world, person(n, alice()))).collect();
         world.clock.forward(FULL);
         world.provider.change(|script| script.token = away.clone());
         for browser in &mut browsers {
-            assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE, "{name}");
+            assert_eq!(browser.send(&world, Ask::get(PATH)).outcome().0, 200, "{name}");
         }
         assert_eq!(refreshes(&world).len(), first, "{name}: so many have waited for it");
         assert_eq!(warnings(&world), 1, "{name}");
@@ -235,7 +259,7 @@ fn while_the_provider_cannot_be_asked_sessions_go_on_and_nobody_waits() {
         for second in 1..=200 {
             world.clock.forward(1);
             for browser in &mut browsers[..3] {
-                assert_eq!(browser.send(&world, Ask::get(PATH)).username(), ALICE, "{name}");
+                assert_eq!(browser.send(&world, Ask::get(PATH)).outcome().0, 200, "{name}");
             }
             let before = refreshes(&world).len();
             world.clerk.run();
@@ -247,7 +271,13 @@ fn while_the_provider_cannot_be_asked_sessions_go_on_and_nobody_waits() {
         assert!(tried_at.len() <= 6, "{name}: {tried_at:?}");
         assert!(warnings(&world) <= 4, "{name}: {}", world.log.text());
         // It is back, and within a minute all are asked about again.
-        refreshes_with(&world, &again(FULL + 261));
+        world.provider.change(|script| {
+            script.token = answer(405, "text/plain", "POST only");
+            script.by_form.extend((0..100).map(|n| {
+                let told = person(n, again(FULL + 261)).with_refresh_token("next");
+                (format!("=token-{n:02}"), ok(&told.token_answer()))
+            }));
+        });
         for _ in 0..61 {
             world.clock.forward(1);
             world.refresher.run();
@@ -256,7 +286,7 @@ fn while_the_provider_cannot_be_asked_sessions_go_on_and_nobody_waits() {
         }
         let rows = world.store.sessions();
         assert!(rows.iter().all(|row| row.checked_at > NOW + FULL + 200), "{name}: also who does not come");
-        assert_eq!(browsers[0].send(&world, Ask::get(PATH)).username(), ALICE, "{name}");
+        assert_eq!(browsers[0].send(&world, Ask::get(PATH)).outcome().0, 200, "{name}");
         world.clock.forward(FULL);
         world.provider.change(|script| {
             script.token = answer(400, "application/json", r#"{"error": "invalid_grant"}"#);

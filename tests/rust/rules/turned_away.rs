@@ -18,6 +18,11 @@ fn of(who: &str, token: &str) -> Draft {
     alice().of(who).with_refresh_token(token)
 }
 
+/// Different people, each with a browser.
+fn people(world: &World, count: usize) -> Vec<Browser> {
+    (0..count).map(|n| Browser::signed_in(world, alice().of(&format!("person-{n}")))).collect()
+}
+
 /// How often a refresh token was sent.
 fn sent(world: &World, token: &str) -> usize {
     let asked = world.provider.asked();
@@ -63,9 +68,50 @@ fn nobody_stays_on_trouble_of_their_own_for_longer_than_one_more_period() {
 }
 
 #[test]
+fn another_worker_gives_no_second_period() {
+    let one = World::new();
+    let (other, third) = (one.beside(&[]), one.beside(&[]));
+    let mut browser = Browser::signed_in(&one, alice());
+    for world in [&one, &other, &third] {
+        world.provider.change(|script| script.token = too_many());
+    }
+    one.clock.forward(HALF);
+    assert_eq!(browser.send(&one, Ask::get(PATH)).outcome().0, 200);
+    one.clerk.run();
+    other.clock.forward(2 * FULL - 1);
+    assert_eq!(browser.send(&other, Ask::get(PATH)).outcome().0, 200);
+    third.clock.forward(2 * FULL);
+    assert_eq!(browser.send(&third, Ask::get(PATH)).refusal(), (503, "provider_pending".to_owned()));
+    assert_eq!(browser.send(&third, Ask::get(PATH)).refusal(), (401, "session_recheck".to_owned()));
+}
+
+#[test]
+fn who_comes_back_late_loses_no_token_to_one_answer_of_trouble() {
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, alice());
+    world.clock.forward(5 * FULL);
+    world.provider.change(|script| script.token = too_many());
+    assert_eq!(browser.send(&world, Ask::get(PATH)).refusal(), (503, "provider_pending".to_owned()));
+    refreshes_with(&world, &again(5 * FULL));
+    assert_eq!(browser.send(&world, Ask::get(PATH)).outcome().0, 200);
+    assert_eq!(sent(&world, "grant_type=refresh"), 2);
+}
+
+#[test]
+fn who_was_just_turned_away_is_not_asked_about_again_at_once() {
+    let world = World::new();
+    let mut browser = Browser::signed_in(&world, alice());
+    world.clock.forward(FULL);
+    world.provider.change(|script| script.token = too_many());
+    assert_eq!(browser.send(&world, Ask::get(PATH)).outcome().0, 200);
+    world.clerk.run();
+    assert_eq!(sent(&world, "grant_type=refresh"), 1, "the request has asked, and left nothing to the clerk");
+}
+
+#[test]
 fn three_who_are_turned_away_in_a_row_are_an_outage_that_throws_nobody_out() {
     let world = World::new();
-    let mut browsers: Vec<_> = (0..20).map(|_| Browser::signed_in(&world, alice())).collect();
+    let mut browsers = people(&world, 20);
     world.clock.forward(FULL);
     world.provider.change(|script| script.token = answer(503, "text/html", "<h1>oops</h1>"));
     for second in 0..10 * FULL / 60 {
@@ -79,11 +125,74 @@ fn three_who_are_turned_away_in_a_row_are_an_outage_that_throws_nobody_out() {
     assert_eq!(sessions.iter().filter(|row| row.sealed_refresh_token.is_some()).count(), 20);
 }
 
+/// Alice has many browsers, and the provider counts by person: it answers 429 about her alone.
+fn many_of_one(world: &World, count: usize) -> Vec<Browser> {
+    world.provider.change(|script| script.by_form.push(("=poison".to_owned(), too_many())));
+    (0..count).map(|n| Browser::signed_in(world, of("alice", &format!("poison-{n}")))).collect()
+}
+
+#[test]
+fn one_person_with_many_browsers_stops_no_asking_about_others() {
+    let world = World::new();
+    // As many as there may be errands.
+    let mut browsers = many_of_one(&world, 1_000);
+    let mut bob = Browser::signed_in(&world, of("bob", "good"));
+    world
+        .provider
+        .change(|script| script.by_form.push(("=good".to_owned(), answer(400, "application/json", OVER))));
+    world.clock.forward(HALF);
+    for browser in &mut browsers {
+        browser.send(&world, Ask::get(PATH));
+    }
+    let mut minutes = 0;
+    while bob.send(&world, Ask::get(PATH)).outcome().0 == 200 {
+        minutes += 1;
+        assert!(minutes < 5, "his account was disabled, and the provider answers about him");
+        world.clerk.run();
+        world.clock.forward(60);
+        for browser in browsers.iter_mut().take(10) {
+            browser.send(&world, Ask::get(PATH));
+        }
+    }
+    assert!(!world.log.text().contains("cannot be asked about sessions"), "{}", world.log.text());
+}
+
+#[test]
+fn one_person_with_thirty_browsers_does_not_stay() {
+    let world = World::new();
+    let mut browsers = many_of_one(&world, 30);
+    world.clock.forward(HALF);
+    for minute in 0.. {
+        let statuses = browsers.iter_mut().map(|browser| browser.send(&world, Ask::get(PATH)).outcome().0);
+        if statuses.filter(|status| *status == 200).count() == 0 {
+            return;
+        }
+        assert!(minute < 3 * 60, "in after {minute} minutes of 429 for one person alone");
+        world.clerk.run();
+        world.clock.forward(60);
+    }
+}
+
+#[test]
+fn an_outage_lets_a_session_without_a_token_go_on_on_every_route() {
+    let world = World::new();
+    let mut bare = Browser::signed_in(&world, Draft::id_token().of("carol"));
+    let mut others = people(&world, 3);
+    world.clock.forward(FULL);
+    world.provider.change(|script| script.token = answer(503, "text/html", "<h1>oops</h1>"));
+    for browser in &mut others {
+        assert_eq!(browser.send(&world, Ask::get(PATH)).outcome().0, 200);
+    }
+    assert!(world.log.text().contains("cannot be asked about sessions"));
+    assert_eq!(bare.send(&world, Ask::get(PATH)).outcome().0, 200, "a Flask route");
+    assert_eq!(bare.send(&world, Ask::get(PATH).on_event_loop()).outcome().0, 200, "a native route");
+}
+
 #[test]
 fn three_who_have_an_outage_among_themselves_hold_nobody_for_long() {
     let world = World::new();
     let mut bad: Vec<_> =
-        (0..3).map(|n| Browser::signed_in(&world, of("alice", &format!("poison-{n}")))).collect();
+        (0..3).map(|n| Browser::signed_in(&world, of(&format!("bad-{n}"), &format!("poison-{n}")))).collect();
     let mut bob = Browser::signed_in(&world, of("bob", "good"));
     world.provider.change(|script| {
         script.by_form.push(("=poison".to_owned(), too_many()));
@@ -180,7 +289,7 @@ fn a_late_answer_undoes_no_newer_one() {
 fn a_good_discovery_ends_no_trouble_of_the_token_endpoint() {
     for (broken, first) in [(answer(500, "text/html", "<h1>oops</h1>"), 3), (down(), 1)] {
         let world = World::new();
-        let mut browsers: Vec<_> = (0..20).map(|_| Browser::signed_in(&world, alice())).collect();
+        let mut browsers = people(&world, 20);
         world.clock.forward(FULL);
         world.provider.change(|script| {
             script.token = answer(405, "text/plain", "POST only");
@@ -209,8 +318,7 @@ fn a_good_discovery_ends_no_trouble_of_the_token_endpoint() {
 fn between_two_sessions_the_clerk_serves_the_event_loop() {
     let world = Arc::new(World::new());
     world.clerk.run();
-    let mut browsers: Vec<_> =
-        (0..5).map(|n| Browser::signed_in(&world, alice().of(&format!("person-{n}")))).collect();
+    let mut browsers = people(&world, 5);
     world.clock.forward(HALF);
     world.provider.change(|script| script.token = answer(400, "application/json", OVER));
     for browser in &mut browsers {
