@@ -100,3 +100,11 @@ impl Background for Worker {
         }
     }
 }
+
+/// Waits until something is so, at most for a time, by looking each millisecond: where a lock might never be given back.
+pub fn wait_until(at_most: Duration, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + at_most;
+    while !is_so() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,5 +1,6 @@
 //! Objects of our Python side that ask MLflow's database: how they are called, and what their faults mean.
 
+use super::ending;
 use crate::ports::StoreFault;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
@@ -27,7 +28,7 @@ impl Adapter {
         arguments: impl for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyTuple>>,
         read: impl for<'py> FnOnce(Bound<'py, PyAny>) -> PyResult<T>,
     ) -> Result<T, StoreFault> {
-        let answer = Python::try_attach(|py| {
+        let answer = ending::attached(|py| {
             let call = || read(self.object.bind(py).call_method1(method, arguments(py)?)?);
             call().map_err(|error| self.fault(py, &error))
         });

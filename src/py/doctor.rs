@@ -1,6 +1,6 @@
 //! The native part of `mlflow-oidc doctor`.
 
-use super::engine;
+use super::{ending, engine};
 use crate::app::doctor::{self, Provider};
 use crate::config::{self, Config, Fault, Raw};
 use crate::edge::settings;
@@ -35,7 +35,7 @@ pub fn look(
         }
         examine(&raw, parsed, token.as_ref()).to_string()
     };
-    let found = engine::let_go(py, || catch_unwind(AssertUnwindSafe(work)).ok());
+    let found = ending::let_go(py, || catch_unwind(AssertUnwindSafe(work)).ok());
     // What a panic says may hold anything.
     found.ok_or_else(|| PyRuntimeError::new_err("a fault in mlflow-oidc"))
 }

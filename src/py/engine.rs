@@ -1,6 +1,7 @@
 //! The engine as Python sees it: built on first use, once per process.
 
 use super::convert::{Decision, Parts, text};
+use super::ending::let_go;
 use super::log::PythonLog;
 use super::roles::PythonRoles;
 use super::store::PythonStore;
@@ -281,11 +282,6 @@ pub fn parse(
         raw.fault("[mlflow] database_uri", expected, &quote(database_kind));
     }
     config::parse(raw, facts)
-}
-
-/// The one place where the GIL is let go; `work` touches no Python object.
-pub fn let_go<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
-    py.detach(work)
 }
 
 /// What speaks to the provider.

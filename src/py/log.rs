@@ -1,5 +1,6 @@
 //! The log port over Python's `logging`, so that operators configure one log.
 
+use super::ending;
 use crate::ports::{Level, Log};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -70,7 +71,7 @@ impl Log for PythonLog {
         });
         if !is_held {
             // A thread of our own. While the interpreter is ending there is no log to write to.
-            let _ = Python::try_attach(|py| self.write_line(py, level, line));
+            let _ = ending::attached(|py| self.write_line(py, level, line));
         }
     }
 }

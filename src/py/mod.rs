@@ -3,6 +3,7 @@
 mod adapter;
 mod convert;
 mod doctor;
+mod ending;
 mod engine;
 mod log;
 mod people;
@@ -39,7 +40,8 @@ mod _native {
         module.add("NO_PASSWORD", crate::app::NO_PASSWORD)?;
         // What the names of our roles begin with in MLflow.
         module.add("ROLE_PREFIX", crate::identity::roles::PREFIX)?;
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        super::ending::register(module)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The native part of `mlflow-oidc users`.
 
-use super::engine;
+use super::{ending, engine};
 use crate::app::doctor;
 use crate::edge::settings;
 use crate::edge::store::sqlite::SqliteStore;
@@ -32,7 +32,7 @@ pub fn read_settings(
         });
         json!({"settings": told, "judged": judged}).to_string()
     };
-    let found = engine::let_go(py, || catch_unwind(AssertUnwindSafe(work)).ok());
+    let found = ending::let_go(py, || catch_unwind(AssertUnwindSafe(work)).ok());
     // What a panic says may hold anything.
     found.ok_or_else(|| PyRuntimeError::new_err("a fault in mlflow-oidc"))
 }
@@ -42,7 +42,7 @@ pub fn read_settings(
 #[pyfunction]
 pub fn prepare_tables(py: Python<'_>, database: &str) -> PyResult<()> {
     let store = SqliteStore::new(SqliteStore::beside(Path::new(database)));
-    engine::let_go(py, || store.prepare()).map_err(|fault| match fault {
+    ending::let_go(py, || store.prepare()).map_err(|fault| match fault {
         StoreFault::Busy => PyTimeoutError::new_err("the database is locked"),
         StoreFault::Failed(reason) => PyRuntimeError::new_err(reason),
     })

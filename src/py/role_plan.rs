@@ -1,7 +1,7 @@
 //! The native part of `mlflow-oidc roles`.
 
-use super::engine;
 use super::roles::{KeptRow, kept, row};
+use super::{ending, engine};
 use crate::app::doctor;
 use crate::app::role_plan::{Known, plan};
 use crate::config::{self, Config};
@@ -88,7 +88,7 @@ impl RolePlanner {
 }
 
 fn guarded<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
-    let found = engine::let_go(py, || catch_unwind(AssertUnwindSafe(work)).ok());
+    let found = ending::let_go(py, || catch_unwind(AssertUnwindSafe(work)).ok());
     // What a panic says may hold anything.
     found.ok_or_else(|| PyRuntimeError::new_err("a fault in mlflow-oidc"))
 }

@@ -1,7 +1,7 @@
 //! The store port over MLflow's own database engine, and a store as Python sees it.
 
 use super::adapter::Adapter;
-use super::engine::let_go;
+use super::ending::let_go;
 use crate::edge::store::sqlite::SqliteStore;
 use crate::ports::{Bound as Binding, IdentityRow, Patience, SessionRow, Store as Port, StoreFault};
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import subprocess
+import sys
 import textwrap
 import threading
 from pathlib import Path
@@ -104,6 +105,17 @@ def test_a_forked_child_gets_an_engine_of_its_own_and_leaves_the_parents_alone(t
         os._exit(0 if own.decide(*request()).status == 401 and threads() > 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert parent.decide(*request()).status == 401
+
+
+@pytest.mark.parametrize("seconds", ["0.2", "60"])
+def test_a_process_that_ends_waits_a_moment_for_our_thread_in_the_interpreter(
+    tmp_path: Path, seconds: str
+) -> None:
+    """The thread would be unwound, through frames of Rust, and the whole process ended with SIGABRT."""
+    program = Path(__file__).parent / "programs" / "end_inside.py"
+    # A server has to stop also while its database hangs.
+    ended = subprocess.run([sys.executable, program, tmp_path, seconds], timeout=30, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("fault", [hook.Unavailable("OperationalError"), ValueError("no such thing")])
