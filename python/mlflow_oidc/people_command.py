@@ -168,9 +168,9 @@ def _why(
     if wanted == user.is_admin:
         return f"{'' if wanted else 'not '}in an admin group"
     if wanted:
-        return "in an admin group: the next login makes it so"
+        return "in an admin group: their next request makes it so"
     if identity.made_here:
-        return "set in MLflow, not in an admin group: the next login takes it back"
+        return "set in MLflow, not in an admin group: their next request takes it back"
     return "set in MLflow, not in an admin group: a login is refused (account_protected)"
 
 

@@ -407,7 +407,7 @@ def test_a_flag_that_was_set_in_mlflow_says_what_becomes_of_it(
         assert server.call("GET", EXPERIMENTS, token=provider.bearer(subject)).status_code == 200
         promoted = {"username": user, "is_admin": True}
         server.admin("PATCH", "/api/2.0/mlflow/users/update-admin", json=promoted)
-    assert "yes (set in MLflow, not in an admin group: the next login takes it back)" in users.said(
+    assert "yes (set in MLflow, not in an admin group: their next request takes it back)" in users.said(
         "show", name_of(ada)
     )
     assert "a login is refused (account_protected)" in users.said("show", name)
