@@ -129,17 +129,17 @@ class Store:
         # each other.
         self._database.run(lambda connection: connection.execute(sweep))
         values = {column.name: value for column, value in zip(_SESSION, row, strict=True)}
-        tries = []
 
         def add(connection: Any) -> None:
-            tries.append(1)
-            if len(tries) > 1 and _session_of(connection, row[0]) == row:
-                # The connection was lost after the row had been written.
-                return
             connection.execute(insert(sessions).values(values))
 
+        def add_what_is_missing(connection: Any) -> None:
+            # The connection was lost, perhaps after the row had been written.
+            if _session_of(connection, row[0]) != row:
+                add(connection)
+
         try:
-            self._database.run(add)
+            self._database.run(add, after_loss=add_what_is_missing)
         except IntegrityError:
             raise Unanswered("a session of that id is there") from None
 

@@ -134,12 +134,11 @@ fn turn_away(
 ) -> Result<()> {
     let before = row.clone();
     take_note(statement, &mut row);
-    let roles_written = follow_roles(app, &row)?;
-    if let Some(user) = user_of(app, &row, Patience::Wait)?
-        && flag_to_write(app, &row, &user) == Some(false)
-    {
+    let user = user_of(app, &row, Patience::Wait)?;
+    if user.as_ref().is_some_and(|user| flag_to_write(app, &row, user) == Some(false)) {
         app.world.users.set_admin(&row.username, false)?;
     }
+    let roles_written = user.is_some() && roles::follow(app, &row)?;
     if row == before {
         // Another worker may have noted it, and this one not have heard of it; or the settings alone are others.
         forget(app, &row);

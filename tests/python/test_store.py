@@ -423,6 +423,7 @@ def test_what_was_done_by_a_connection_that_is_lost_then_is_told(opener: Opener)
     kept = session(1, 100, 200)
     store.add_session(kept)
     cut_off = PythonStore(CutOff(opener.database().engine))
+    cut_off.add_session(session(2, 100, 200))
     assert cut_off.begin_recheck(kept[0], 110, 120)
     assert not cut_off.begin_recheck(kept[0], 111, 121), "somebody asks"
     kept = session(1, 100, 200, refresh="new")
